@@ -1,0 +1,256 @@
+"""The LightningModule of Balcony (arXiv 2503.05005): train exits by self-distillation."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from belvedere.errors import BadInput
+from belvedere.metrics.language import SubModelQuality
+from belvedere.optimisation import Optimisation
+from belvedere.submodels.backbone import (
+    head_weight_of,
+    norm_of,
+    num_layers_of,
+    read_depths,
+    sha256_of_weights,
+)
+from belvedere.submodels.described import Described
+from belvedere.submodels.exits import ExitConfig, build_exits
+from belvedere.submodels.lora import adapters_off, add_lora
+from belvedere.submodels.losses import HeadLosses, head_losses
+from belvedere.submodels.views import submodel
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """What the exits are trained to do; the published setting is the default (section 3).
+
+    Attributes:
+        kl_weight: of KL(full model || exit), the mean over tokens and exits.
+        ce_weight: of the exits' cross-entropy with the text.
+        temperature: of both distributions in the KL.
+    """
+
+    kl_weight: float = 1.0
+    ce_weight: float = 0.0
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Adapters of the variant ``trained=lora``; the published values are the default."""
+
+    rank: int = 8
+    alpha: int = 32
+    dropout: float = 0.1
+    targets: tuple[str, ...] = field(default=("q_proj", "v_proj"))
+
+
+class BalconyModule(LightningModule):
+    """Exits on a backbone; by default everything but the exits is frozen.
+
+    Args:
+        backbone: a pretrained causal language model.
+        exits: where the exits are and what they are made of.
+        optimisation: optimiser and schedule.
+        distillation: the loss.
+        trained: "exits" (published); "lora" also trains adapters in the backbone, while the full
+            model without them stays the teacher and stays as it was; "unfrozen" trains the
+            backbone too, with the full model's own cross-entropy beside the exits'.
+        lora: the adapters of that variant.
+    """
+
+    def __init__(
+        self,
+        backbone: PreTrainedModel,
+        exits: ExitConfig,
+        optimisation: Optimisation,
+        distillation: Distillation | None = None,
+        trained: Literal["exits", "lora", "unfrozen"] = "exits",
+        lora: Lora | None = None,
+    ) -> None:
+        super().__init__()
+        if trained not in ("exits", "lora", "unfrozen"):
+            raise BadInput(
+                f"Balcony cannot train {trained!r}",
+                where="model.trained",
+                remedy="choose exits, lora or unfrozen",
+            )
+        self.backbone = backbone.requires_grad_(trained == "unfrozen")
+        self.backbone_hash = "" if backbone.device.type == "meta" else sha256_of_weights(backbone)
+        # Trained weights are float32 whatever the frozen ones are: AdamW's small steps need it.
+        self.exits = build_exits(backbone, exits, dtype=torch.float32)
+        if trained == "lora":
+            add_lora(backbone, **asdict(lora or Lora()))
+        self.optimisation = optimisation
+        self.distillation = distillation or Distillation()
+        self.trained = trained
+        self.strict_loading = False  # the backbone is not in the checkpoint
+        self.names = [f"exit_{depth}" for depth in self.exits.depths]
+        self.raw_names = [f"raw_exit_{depth}" for depth in self.exits.depths]
+        self.validation_quality = SubModelQuality(self.names)
+        self.test_quality = SubModelQuality(self.names + self.raw_names)
+        self.results: dict[str, dict[str, float]] = {}
+
+    @property
+    def trained_parameters(self) -> int:
+        """How many parameters the run trains."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+    def train(self, mode: bool = True) -> "BalconyModule":
+        """Training mode; a frozen backbone stays in eval mode, so that it has no dropout."""
+        super().train(mode)
+        if self.trained == "exits":
+            self.backbone.eval()
+        return self
+
+    def read(self, batch: dict[str, Tensor]) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        """One pass through the backbone, and one through each exit.
+
+        Returns:
+            Hidden states before the head, each [batch, length, hidden]: of the exits; of the raw
+            stream at the same depths, before any norm; of the full model that the exits learn from.
+        """
+        inputs = {"input_ids": batch["input_ids"], "position_ids": batch["position_ids"]}
+        frozen: AbstractContextManager = (
+            torch.no_grad() if self.trained == "exits" else nullcontext()
+        )
+        with frozen:
+            taps = read_depths(self.backbone, self.exits.depths, **inputs)
+        exits = [
+            self.exits.at(depth)(tap.hidden, **tap.layer_kwargs) for depth, tap in taps.at.items()
+        ]
+        assert taps.final is not None
+        teacher = taps.final
+        if self.trained == "lora":
+            with torch.no_grad(), adapters_off(self.backbone):
+                teacher = read_depths(self.backbone, (), **inputs).final  # type: ignore[assignment]
+        return exits, [tap.hidden for tap in taps.at.values()], teacher
+
+    def head_weights(self) -> list[Tensor]:
+        """The head of each exit, [vocabulary, hidden]; the same tensor where they are tied."""
+        return [self.exits.at(depth).head_weight(self.backbone) for depth in self.exits.depths]
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """The mean loss of the exits on one packed batch."""
+        exits, _, teacher = self.read(batch)
+        losses = head_losses(
+            exits,
+            self.head_weights(),
+            batch["labels"],
+            teacher=teacher,
+            teacher_head=head_weight_of(self.backbone),
+            **asdict(self.distillation),
+        )
+        loss = losses.loss
+        if self.trained == "unfrozen":
+            head = head_weight_of(self.backbone)
+            loss = loss + head_losses(
+                [teacher], head, batch["labels"], kl_weight=0.0, ce_weight=1.0
+            ).loss
+        self.log("train/loss", loss.detach(), prog_bar=True)
+        for i, name in enumerate(self.names):
+            self.log(f"train/kl_to_full/{name}", losses.kl[i])
+            self.log(f"train/agreement/{name}", losses.agreement[i])
+        return loss
+
+    def evaluate(self, batch: dict[str, Tensor], raw: bool) -> HeadLosses:
+        """Quality of the exits, and of raw early exits at their depths, on one batch."""
+        exits, stream, teacher = self.read(batch)
+        shared_norm, head = norm_of(self.backbone), head_weight_of(self.backbone)
+        baselines = [shared_norm(hidden) for hidden in stream] if raw else []
+        return head_losses(
+            [*exits, *baselines],
+            self.head_weights() + [head] * len(baselines),
+            batch["labels"],
+            teacher=teacher,
+            teacher_head=head,
+        )
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Add a held-out batch to the quality of the exits."""
+        self.validation_quality.update(self.evaluate(batch, raw=False))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the quality of each exit and of the full model."""
+        self._log_quality("validation", self.validation_quality)
+
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Add a test batch to the quality of exits and raw early exits."""
+        self.test_quality.update(self.evaluate(batch, raw=True))
+
+    def on_test_epoch_end(self) -> None:
+        """Keep the results for the report, and log them."""
+        self.results = self._log_quality("test", self.test_quality)
+
+    def _log_quality(self, split: str, quality: SubModelQuality) -> dict[str, dict[str, float]]:
+        values = quality.compute()
+        quality.reset()
+        for name, metrics in values.items():
+            for metric, value in metrics.items():
+                self.log(f"{split}/{metric}/{name}", value, rank_zero_only=True)
+        return values
+
+    def configure_optimizers(self) -> Any:
+        """AdamW and its schedule over all steps of the run."""
+        steps = int(self.trainer.estimated_stepping_batches)
+        return self.optimisation.build(self.parameters(), steps)
+
+    def described(self) -> list[Described]:
+        """Exits, raw early exits at the same depths, and the full model."""
+        layers = num_layers_of(self.backbone)
+        found = []
+        for depth, name in zip(self.exits.depths, self.names, strict=True):
+            exit = self.exits.at(depth)
+            found.append(
+                Described(
+                    name=name,
+                    kind="exit",
+                    method="balcony" if exit.layer is not None else "trained norm and head",
+                    layers=depth + (exit.layer is not None),
+                    trained_parameters=sum(p.numel() for p in exit.parameters()),
+                    view=lambda depth=depth, exit=exit: submodel(self.backbone, depth, exit),
+                )
+            )
+        for depth, name in zip(self.exits.depths, self.raw_names, strict=True):
+            view = lambda depth=depth: submodel(self.backbone, depth)  # noqa: E731
+            found.append(Described(name, "baseline", "raw early exit", depth, 0, view))
+        full_trained = sum(p.numel() for p in self.backbone.parameters() if p.requires_grad)
+        full = Described("full", "full", "backbone", layers, full_trained, lambda: self.backbone)
+        return [*found, full]
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """The tensors that the run trains, by name: what a checkpoint holds of the model."""
+        if self.trained == "unfrozen":
+            return dict(nn.Module.state_dict(self))
+        keep = ("exits.",) if self.trained == "exits" else ("exits.", "lora_")
+        state = nn.Module.state_dict(self)
+        return {key: value for key, value in state.items() if any(part in key for part in keep)}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep only what was trained, with the hash of the backbone that it belongs to."""
+        names = self.trained_state().keys()
+        checkpoint["state_dict"] = {
+            key: value for key, value in checkpoint["state_dict"].items() if key in names
+        }
+        checkpoint["backbone_sha256"] = self.backbone_hash
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint whose exits were trained on another backbone."""
+        check_backbone(checkpoint.get("backbone_sha256", ""), self.backbone_hash)
+
+
+def check_backbone(trained_on: str, present: str) -> None:
+    """Raise `BadInput` if exits were trained on a backbone of another hash."""
+    if trained_on != present:
+        raise BadInput(
+            f"the exits belong to another backbone (sha256 {trained_on[:12] or 'not given'}…, "
+            f"this one has {present[:12]}…)",
+            where="checkpoint",
+            remedy="give the backbone that they were trained on as backbone.name",
+        )

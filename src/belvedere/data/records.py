@@ -1,0 +1,171 @@
+"""Reads records from .jsonl, .json, .parquet and .txt files; a fault is named by file and line."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from belvedere.errors import BadInput
+
+SUFFIXES = (".jsonl", ".json", ".parquet", ".txt")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record, and the place that a message can point to."""
+
+    fields: dict[str, Any]
+    where: str
+
+    def text(self, column: str) -> str:
+        """The text in a column.
+
+        Raises:
+            BadInput: there is no such column, or it holds no text.
+        """
+        if column not in self.fields:
+            raise BadInput(
+                f"there is no column {column!r}",
+                where=self.where,
+                remedy=f"choose one of {', '.join(sorted(self.fields))} as data.text_column",
+            )
+        value = self.fields[column]
+        if not isinstance(value, str):
+            raise BadInput(
+                f"{column!r} is {type(value).__name__}, not text",
+                where=self.where,
+                remedy="give every record a string there",
+            )
+        return value
+
+
+def find_files(path: str | Path) -> list[Path]:
+    """The data files at a path: itself, or those in it if it is a folder, in order of name.
+
+    Raises:
+        BadInput: nothing there, nothing that may be read, or no file of a known kind.
+    """
+    place = Path(path)
+    if not place.exists():
+        raise BadInput("there is no such file or folder", where=str(place), remedy="check data.path")
+    if not place.is_dir():
+        if place.suffix not in SUFFIXES:
+            raise BadInput(
+                f"cannot read {place.suffix or 'a file without a suffix'}",
+                where=str(place),
+                remedy=f"give one of {', '.join(SUFFIXES)}",
+            )
+        return [place]
+    try:
+        files = sorted(p for p in place.iterdir() if p.suffix in SUFFIXES)
+    except OSError as error:
+        raise BadInput(
+            f"cannot be read ({error.strerror})", where=str(place), remedy="check its permissions"
+        ) from error
+    if not files:
+        raise BadInput(
+            "no data files in this folder", where=str(place), remedy=f"give {', '.join(SUFFIXES)}"
+        )
+    return files
+
+
+def read_records(file: Path) -> Iterator[Record]:
+    """The records of a file, one after the other, without holding them all.
+
+    A ``.txt`` file has one record ``{"text": ...}`` for each paragraph: blank lines separate them.
+
+    Raises:
+        BadInput: an unreadable or empty file, or a broken record.
+    """
+    try:
+        if file.stat().st_size == 0:
+            raise BadInput("the file is empty", where=str(file), remedy="give a file with records")
+        reader = {".jsonl": _jsonl, ".json": _json, ".parquet": _parquet, ".txt": _paragraphs}
+        yield from reader[file.suffix](file)
+    except OSError as error:
+        raise BadInput(
+            f"cannot be read ({error.strerror or error})",
+            where=str(file),
+            remedy="check its permissions",
+        ) from error
+
+
+def _lines(file: Path) -> Iterator[tuple[int, str]]:
+    """Numbered lines; bytes that are no UTF-8 are named by their line."""
+    with file.open("rb") as opened:
+        for number, raw in enumerate(opened, 1):
+            try:
+                yield number, raw.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise BadInput(
+                    f"not UTF-8 at byte {error.start} of the line",
+                    where=f"{file}:{number}",
+                    remedy="convert the file to UTF-8",
+                ) from error
+
+
+def _jsonl(file: Path) -> Iterator[Record]:
+    for number, line in _lines(file):
+        if line.strip():
+            yield _record(_parsed(line, f"{file}:{number}"), f"{file}:{number}")
+
+
+def _json(file: Path) -> Iterator[Record]:
+    content = _parsed("".join(line for _, line in _lines(file)), str(file))
+    if not isinstance(content, list):
+        raise BadInput("not a list of records", where=str(file), remedy="give [{...}, {...}]")
+    for number, fields in enumerate(content):
+        yield _record(fields, f"{file}[{number}]")
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise BadInput(
+            f"broken JSON ({error})", where=where, remedy="repair or remove the record"
+        ) from error
+
+
+def _record(fields: Any, where: str) -> Record:
+    if not isinstance(fields, dict):
+        raise BadInput(
+            f"a record is {type(fields).__name__}, not an object",
+            where=where,
+            remedy='write {"text": "..."}',
+        )
+    return Record(fields, where)
+
+
+def _parquet(file: Path) -> Iterator[Record]:
+    try:
+        number = 0
+        for batch in pq.ParquetFile(file).iter_batches(batch_size=4096):
+            for fields in batch.to_pylist():
+                yield Record(fields, f"{file}[{number}]")
+                number += 1
+    except pa.ArrowException as error:
+        raise BadInput(
+            f"broken Parquet ({str(error).splitlines()[0]})",
+            where=str(file),
+            remedy="write the file anew",
+        ) from error
+
+
+def _paragraphs(file: Path) -> Iterator[Record]:
+    paragraph: list[str] = []
+    start = 1
+    for number, line in _lines(file):
+        if line.strip():
+            if not paragraph:
+                start = number
+            paragraph.append(line)
+        elif paragraph:
+            yield Record({"text": "".join(paragraph).strip()}, f"{file}:{start}")
+            paragraph = []
+    if paragraph:
+        yield Record({"text": "".join(paragraph).strip()}, f"{file}:{start}")

@@ -1,0 +1,165 @@
+"""What a run shows while it trains: a line of progress, tokens per second, text samples."""
+
+import sys
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, ProgressBar, RichProgressBar
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+
+class StepClock(Callback):
+    """Counts tokens and seconds of training, and logs tokens per second.
+
+    Attributes:
+        tokens_seen: tokens of all training batches of all processes, padding not counted.
+        seconds: wall-clock seconds within training steps and the time between them.
+    """
+
+    def __init__(self) -> None:
+        self.tokens_seen = 0
+        self.seconds = 0.0
+        self._since: float | None = None
+        self._recent: list[tuple[float, int]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run goes on from."""
+        return {"tokens_seen": self.tokens_seen, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from an earlier run's counts."""
+        self.tokens_seen = state_dict["tokens_seen"]
+        self.seconds = state_dict["seconds"]
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        """Start the clock, unless it runs already."""
+        if self._since is None:
+            self._since = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count a batch, and log the speed over the last ones."""
+        now = time.perf_counter()
+        tokens = int((batch["labels"] != -100).sum()) * trainer.world_size
+        self.tokens_seen += tokens
+        self.seconds += now - (self._since or now)
+        self._since = now
+        self._recent = [*self._recent[-20:], (now, self.tokens_seen)]
+        (first, before), (last, after) = self._recent[0], self._recent[-1]
+        if last > first:
+            speed = (after - before) / (last - first)
+            module.log("train/tokens_per_second", speed, prog_bar=True, rank_zero_only=True)
+
+    def on_validation_start(self, *_: Any) -> None:
+        """Validation is not training time."""
+        self._since = None
+        self._recent = []
+
+
+class LineProgress(ProgressBar):
+    """Progress as lines of text, for logs and pipes; a terminal gets Rich's bar instead.
+
+    Args:
+        every: seconds between two lines.
+    """
+
+    def __init__(self, every: float = 10.0) -> None:
+        super().__init__()
+        self.every = every
+        self._enabled = True
+        self._last = float("-inf")
+        self._start = 0.0
+        self._first_step = 0
+
+    def disable(self) -> None:
+        """Lightning turns the progress off on all processes but the first."""
+        self._enabled = False
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Start the clock for the estimate of the time left."""
+        self._start, self._first_step = time.perf_counter(), trainer.global_step
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *args: Any) -> None:
+        """Print a line if the last one is old enough."""
+        now, step = time.perf_counter(), trainer.global_step
+        if not self._enabled or (now - self._last < self.every and step < trainer.max_steps):
+            return
+        self._last = now
+        done = step - self._first_step
+        left = (now - self._start) / done * (trainer.max_steps - step) if done else float("nan")
+        metrics = self.get_metrics(trainer, module)
+        shown = "  ".join(
+            f"{name.removeprefix('train/')} {value:,.4g}" if isinstance(value, float) else ""
+            for name, value in metrics.items()
+            if name != "v_num"
+        )
+        print(f"step {step}/{trainer.max_steps}  {shown}  left {left:.0f} s", flush=True)
+
+
+def progress() -> ProgressBar:
+    """Rich's bar on a terminal, lines of text elsewhere."""
+    if sys.stdout.isatty():
+        return RichProgressBar()
+    return LineProgress()
+
+
+class TextSamples(Callback):
+    """Shows in TensorBoard how each sub-model continues a few prompts.
+
+    Args:
+        tokenizer: the backbone's.
+        prompts: the beginnings.
+        new_tokens: how many tokens are decoded, greedily.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, prompts: list[str], new_tokens: int = 24
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.prompts = prompts
+        self.new_tokens = new_tokens
+        self.samples: dict[str, list[str]] = {}
+
+    def on_test_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Let every sub-model write, once the run is over."""
+        if not trainer.is_global_zero:
+            return
+        for described in module.described():
+            view = described.view().eval()
+            self.samples[described.name] = [self.continued(view, p) for p in self.prompts]
+        rows = ["| sub-model | " + " | ".join(_cell(p) for p in self.prompts) + " |"]
+        rows.append("|---" * (len(self.prompts) + 1) + "|")
+        for name, texts in self.samples.items():
+            rows.append(f"| {name} | " + " | ".join(_cell(text) for text in texts) + " |")
+        for logger in trainer.loggers:
+            if hasattr(logger.experiment, "add_text"):
+                logger.experiment.add_text("samples", "\n".join(rows), trainer.global_step)
+
+    def continued(self, model: Any, prompt: str) -> str:
+        """The text that the model adds to a prompt, up to its end-of-text token."""
+        ids = _with_bos(self.tokenizer, prompt).to(model.device)
+        with torch.inference_mode():
+            output = model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=self.new_tokens,
+                do_sample=False,
+                eos_token_id=self.tokenizer.eos_token_id,
+                pad_token_id=self.tokenizer.pad_token_id or self.tokenizer.eos_token_id,
+            )
+        return self.tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True)
+
+
+def _with_bos(tokenizer: PreTrainedTokenizerBase, text: str) -> Tensor:
+    ids = tokenizer(text, add_special_tokens=False).input_ids
+    bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    return torch.tensor([[*bos, *ids]])
+
+
+def _cell(text: str) -> str:
+    """A text that fits into a cell of a Markdown table."""
+    return text.replace("|", "\\|").replace("\n", "⏎")

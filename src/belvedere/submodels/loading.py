@@ -1,0 +1,125 @@
+"""Loads a backbone and its tokenizer by name, or says in one line what is missing."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from belvedere.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Which pretrained model, and how it is loaded.
+
+    Attributes:
+        name: a local folder or a name on the Hugging Face hub; also of the tokenizer.
+        weights: "pretrained", or "random" for the same architecture untrained.
+        dtype: of the weights in memory.
+        attention: the attention implementation of ``transformers``.
+        shape: overrides of the model's configuration, only with random weights.
+    """
+
+    name: str
+    weights: Literal["pretrained", "random"] = "pretrained"
+    dtype: str = "float32"
+    attention: str = "sdpa"
+    shape: dict[str, Any] | None = None
+
+    def config(self) -> PreTrainedConfig:
+        """The architecture. Raises `BadInput` where it cannot be found."""
+        try:
+            config = AutoConfig.from_pretrained(self.name)
+        except (OSError, ValueError) as error:
+            raise BadInput(_why(self.name, error), where="backbone.name", remedy=_remedy(self.name))
+        for key, value in (self.shape or {}).items():
+            if not hasattr(config, key):
+                raise BadInput(f"{config.model_type} has no {key}", where="backbone.shape")
+            setattr(config, key, value)
+        return config
+
+    def load(self) -> PreTrainedModel:
+        """The model, in eval mode.
+
+        Raises:
+            BadInput: no such folder or hub model, no access, or damaged weights.
+        """
+        dtype = getattr(torch, self.dtype, None)
+        if not isinstance(dtype, torch.dtype):
+            raise BadInput(f"{self.dtype} is no dtype", where="backbone.dtype")
+        config = self.config()
+        if self.weights == "random":
+            return AutoModelForCausalLM.from_config(
+                config, dtype=dtype, attn_implementation=self.attention
+            ).eval()
+        if self.shape:
+            raise BadInput(
+                "pretrained weights fit only their own shape",
+                where="backbone.shape",
+                remedy="remove it, or set backbone.weights=random",
+            )
+        try:
+            return AutoModelForCausalLM.from_pretrained(
+                self.name, dtype=dtype, attn_implementation=self.attention, use_safetensors=True
+            ).eval()
+        except Exception as error:  # safetensors raises its own, transformers several kinds
+            raise BadInput(
+                _why(self.name, error), where="backbone.name", remedy=_remedy(self.name)
+            ) from error
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer. Raises `BadInput` where it cannot be found."""
+        try:
+            return AutoTokenizer.from_pretrained(self.name)
+        except (OSError, ValueError) as error:
+            raise BadInput(
+                _why(self.name, error), where="backbone.name", remedy=_remedy(self.name)
+            ) from error
+
+
+def _why(name: str, error: Exception) -> str:
+    text = str(error).strip()
+    if "gated" in text or "401" in text or "403" in text:
+        return f"{name} needs a licence that is accepted on the hub, and a token"
+    if Path(name).is_dir():
+        if not (Path(name) / "config.json").exists():
+            return f"{name} has no config.json"
+        return f"{name} cannot be read: {text.splitlines()[0] if text else type(error).__name__}"
+    if name.startswith((".", "/")) or Path(name).suffix or name.count("/") > 1:
+        return f"there is no folder {name}"
+    return f"{name} is not on this machine and the Hugging Face hub cannot be reached"
+
+
+def _remedy(name: str) -> str:
+    if Path(name).is_dir():
+        return "give a folder that save_pretrained wrote, with all its files whole"
+    return "give a local folder, connect to the hub (HF_TOKEN for gated models), or use scale=laptop"
+
+
+def safetensors_header(file: Path) -> dict[str, str]:
+    """The metadata of a safetensors file.
+
+    Raises:
+        BadInput: the file is missing, cut off or of another format.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "pt") as opened:
+            return opened.metadata() or {}
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+        raise BadInput(
+            f"cannot be read as safetensors ({str(error).splitlines()[0]})",
+            where=str(file),
+            remedy="give a complete checkpoint",
+        ) from error

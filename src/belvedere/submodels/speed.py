@@ -1,0 +1,89 @@
+"""Tokens per second of sub-models: prompt processing and decoding with a cache, measured in turn."""
+
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from transformers import DynamicCache, PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Median tokens per second with the range over the repeats.
+
+    Attributes:
+        prefill: of the prompt in one pass.
+        decode: of the tokens after it, one by one, greedy, with the cache.
+        prefill_range: slowest and fastest repeat.
+        decode_range: likewise.
+    """
+
+    prefill: float
+    decode: float
+    prefill_range: tuple[float, float]
+    decode_range: tuple[float, float]
+
+
+def measure_speed(
+    models: Mapping[str, PreTrainedModel],
+    *,
+    prompt_tokens: int = 128,
+    new_tokens: int = 32,
+    repeats: int = 5,
+) -> dict[str, Speed]:
+    """Time every model at batch 1, in turn, so that a machine's slow moments hit all alike.
+
+    Args:
+        models: the models by name; they are put into eval mode for the measurement.
+        prompt_tokens: length of the prompt.
+        new_tokens: how many tokens are decoded after it.
+        repeats: counted rounds, after one that is not.
+    """
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in models}
+    for round_ in range(repeats + 1):
+        for name, model in models.items():
+            measured = _time_once(model, prompt_tokens, new_tokens)
+            if round_:
+                times[name].append(measured)
+    return {name: _summary(rows, prompt_tokens, new_tokens) for name, rows in times.items()}
+
+
+@torch.inference_mode()
+def _time_once(
+    model: PreTrainedModel, prompt_tokens: int, new_tokens: int
+) -> tuple[float, float]:
+    """Seconds for the prompt and for the tokens after it."""
+    device = model.device
+    vocabulary = model.config.get_text_config().vocab_size
+    ids = (torch.arange(prompt_tokens, device=device) * 7919 % vocabulary)[None]
+    was_training = model.training
+    model.eval()
+    cache = DynamicCache(config=model.config)
+    start = _now(device)
+    logits = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
+    between = _now(device)
+    for _ in range(new_tokens):
+        token = logits[:, -1].argmax(-1, keepdim=True)
+        logits = model(input_ids=token, past_key_values=cache, use_cache=True).logits
+    end = _now(device)
+    model.train(was_training)
+    return between - start, end - between
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _summary(rows: list[tuple[float, float]], prompt_tokens: int, new_tokens: int) -> Speed:
+    prefill = [prompt_tokens / seconds for seconds, _ in rows]
+    decode = [new_tokens / seconds for _, seconds in rows]
+    return Speed(
+        statistics.median(prefill),
+        statistics.median(decode),
+        (min(prefill), max(prefill)),
+        (min(decode), max(decode)),
+    )
