@@ -49,7 +49,6 @@ class Optimisation:
             lr=self.lr,
             betas=tuple(self.betas),
             eps=self.eps,
-            fused=True,
         )
         schedule = LambdaLR(optimizer, lambda step: self.multiplier(step, steps))
         return {

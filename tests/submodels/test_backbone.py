@@ -2,6 +2,8 @@ import hashlib
 
 import pytest
 import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
 from transformers import AutoModel, BertConfig, BertModel, DynamicCache, GPT2Config, GPT2LMHeadModel
 
 from belvedere.errors import BadInput
@@ -112,6 +114,22 @@ def test_hash_sees_dtype_shape_and_name():
     assert hash_of("a", transposed) == hash_of("a", transposed.contiguous())
 
 
+def test_hash_of_sharded_weights_is_that_of_the_whole(tmp_path):
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1
+    )
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        module = torch.nn.Linear(4, 2)
+        before = sha256_of_weights(module)
+        for name, parameter in list(module.named_parameters()):
+            shard = distribute_tensor(parameter.data, mesh, [Shard(0)])
+            module.register_parameter(name, torch.nn.Parameter(shard))
+        assert sha256_of_weights(module) == before
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 def test_hash_needs_values():
     with pytest.raises(BadInput, match="`weight` has no values"):
         sha256_of_weights(torch.nn.Linear(2, 2, bias=False, device="meta"))
@@ -161,8 +179,8 @@ def test_taps_are_the_models_hidden_states(any_backbone, tokens):
 
 def test_stopping_early_reads_the_same_and_runs_nothing_deeper(any_backbone, tokens):
     ran = []
-    for layer in layers_of(any_backbone):
-        layer.register_forward_hook(lambda module, *_: ran.append(module))
+    for layer in layers_of(any_backbone):  # before, as libraries such as FSDP listen too
+        layer.register_forward_pre_hook(lambda module, _: ran.append(module))
     full = read_depths(any_backbone, (1, 3), input_ids=tokens)
     ran.clear()
     short = read_depths(any_backbone, (1, 3), full=False, input_ids=tokens)

@@ -1,11 +1,14 @@
 """The LightningModule of Balcony (arXiv 2503.05005): train exits by self-distillation."""
 
+import json
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -21,6 +24,7 @@ from belvedere.submodels.backbone import (
 )
 from belvedere.submodels.described import Described
 from belvedere.submodels.exits import ExitConfig, build_exits
+from belvedere.submodels.loading import safetensors_header
 from belvedere.submodels.lora import adapters_off, add_lora
 from belvedere.submodels.losses import HeadLosses, head_losses
 from belvedere.submodels.views import submodel
@@ -231,6 +235,45 @@ class BalconyModule(LightningModule):
         keep = ("exits.",) if self.trained == "exits" else ("exits.", "lora_")
         state = nn.Module.state_dict(self)
         return {key: value for key, value in state.items() if any(part in key for part in keep)}
+
+    def save_model(self, folder: str) -> None:
+        """Write what was trained as ``exits.safetensors``, with what it belongs to.
+
+        The metadata hold the exits' configuration, the backbone's name and the hash of its weights,
+        as JSON; the backbone itself is not copied.
+        """
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        facts = {
+            "method": "balcony",
+            "trained": self.trained,
+            "exits": json.dumps(asdict(self.exits.config)),
+            "backbone": str(self.backbone.config.name_or_path),
+            "backbone_sha256": self.backbone_hash,
+        }
+        state = {key: value.contiguous() for key, value in self.trained_state().items()}
+        # A tied head and its embedding are one tensor, which safetensors wants to be given once.
+        names = {value.data_ptr(): key for key, value in reversed(state.items())}
+        state = {key: state[key] for key in names.values()}
+        save_file(state, Path(folder) / "exits.safetensors", metadata=facts)
+
+    def load_model(self, folder: str) -> None:
+        """Take over what :meth:`save_model` wrote.
+
+        Raises:
+            BadInput: a damaged file, or one of another backbone or of other exits.
+        """
+        file = Path(folder) / "exits.safetensors"
+        check_backbone(safetensors_header(file).get("backbone_sha256", ""), self.backbone_hash)
+        state = load_file(file)
+        expected = self.trained_state()
+        wrong = [k for k, v in state.items() if k not in expected or expected[k].shape != v.shape]
+        if wrong:
+            raise BadInput(
+                f"does not fit these exits ({wrong[0]})",
+                where=str(file),
+                remedy="give the exits' own configuration",
+            )
+        self.load_state_dict(state, strict=False)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep only what was trained, with the hash of the backbone that it belongs to."""

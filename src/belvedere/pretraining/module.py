@@ -2,14 +2,22 @@
 
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from belvedere.metrics.language import SubModelQuality
 from belvedere.optimisation import Optimisation
-from belvedere.submodels.backbone import decoder_of, head_of
-from belvedere.submodels.losses import HeadLosses, head_losses
+from belvedere.submodels.backbone import (
+    head_weight_of,
+    norm_of,
+    num_layers_of,
+    read_depths,
+    validate_depths,
+)
+from belvedere.submodels.described import Described
+from belvedere.submodels.losses import head_losses
+from belvedere.submodels.views import submodel
 
 
 class PretrainModule(LightningModule):
@@ -18,39 +26,79 @@ class PretrainModule(LightningModule):
     Args:
         backbone: a causal language model; its weights are trained in place.
         optimisation: optimiser and schedule.
+        depths: where raw early exits are read out at the end, to see what each depth knows.
     """
 
-    def __init__(self, backbone: PreTrainedModel, optimisation: Optimisation) -> None:
+    def __init__(
+        self, backbone: PreTrainedModel, optimisation: Optimisation, depths: tuple[int, ...]
+    ) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone = backbone.train()
         self.optimisation = optimisation
-
-    def losses(self, batch: dict[str, Tensor]) -> HeadLosses:
-        """Cross-entropy of a packed batch; see ``TextDataModule`` for its form."""
-        hidden = decoder_of(self.backbone)(
-            input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False
-        ).last_hidden_state
-        return head_losses(
-            [hidden], head_of(self.backbone).weight, batch["labels"], kl_weight=0.0, ce_weight=1.0
-        )
+        self.depths = validate_depths(list(depths), num_layers_of(backbone))
+        self.quality = SubModelQuality([f"raw_exit_{depth}" for depth in self.depths])
+        self.results: dict[str, dict[str, float]] = {}
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """The loss of one batch, in nats for each token."""
-        losses = self.losses(batch)
-        self.log("train/loss", losses.loss, prog_bar=True)
+        """The loss of one packed batch (see `TextDataModule`), in nats for each token."""
+        inputs = {"input_ids": batch["input_ids"], "position_ids": batch["position_ids"]}
+        hidden = read_depths(self.backbone, (), **inputs).final
+        assert hidden is not None
+        losses = head_losses(
+            [hidden], head_weight_of(self.backbone), batch["labels"], kl_weight=0.0, ce_weight=1.0
+        )
+        self.log("train/loss", losses.loss.detach(), prog_bar=True)
         return losses.loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Accumulate the held-out loss, weighted by tokens."""
-        losses = self.losses(batch)
-        self.log("validation/loss", losses.ce[0], batch_size=int(losses.tokens), prog_bar=True)
+        """Add a held-out batch to the quality of the model and of its raw early exits."""
+        inputs = {"input_ids": batch["input_ids"], "position_ids": batch["position_ids"]}
+        taps = read_depths(self.backbone, self.depths, **inputs)
+        norm = norm_of(self.backbone)
+        raw = [norm(tap.hidden) for tap in taps.at.values()]
+        head = head_weight_of(self.backbone)
+        self.quality.update(head_losses(raw, head, batch["labels"], teacher=taps.final))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the quality at each depth."""
+        self.results = self.quality.compute()
+        self.quality.reset()
+        split = "test" if self.trainer.testing else "validation"
+        for name, metrics in self.results.items():
+            for metric, value in metrics.items():
+                self.log(f"{split}/{metric}/{name}", value, rank_zero_only=True)
+
+    test_step = validation_step
+    on_test_epoch_end = on_validation_epoch_end
 
     def configure_optimizers(self) -> Any:
         """AdamW and its schedule over all steps of the run."""
         steps = int(self.trainer.estimated_stepping_batches)
         return self.optimisation.build(self.parameters(), steps)
 
-    @torch.no_grad()
-    def submodels(self) -> dict[str, PreTrainedModel]:
-        """The models that a report is about."""
-        return {"full": self.backbone}
+    def described(self) -> list[Described]:
+        """Raw early exits, and the full model."""
+        found = [
+            Described(
+                f"raw_exit_{depth}",
+                "baseline",
+                "raw early exit",
+                depth,
+                0,
+                lambda depth=depth: submodel(self.backbone, depth),
+            )
+            for depth in self.depths
+        ]
+        layers = num_layers_of(self.backbone)
+        trained = sum(p.numel() for p in self.backbone.parameters())
+        return [*found, Described("full", "full", "pretraining", layers, trained, self._full)]
+
+    def _full(self) -> PreTrainedModel:
+        return self.backbone
+
+    def save_model(self, folder: str) -> None:
+        """Write the model as an ordinary checkpoint of its class, in bfloat16."""
+        model = submodel(self.backbone, num_layers_of(self.backbone))
+        state = {key: value.bfloat16() for key, value in model.state_dict().items()}
+        model.config.dtype = "bfloat16"
+        model.save_pretrained(folder, state_dict=state)

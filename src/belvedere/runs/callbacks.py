@@ -10,6 +10,8 @@ from lightning.pytorch.callbacks import Callback, ProgressBar, RichProgressBar
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from belvedere.runs.figures import draw
+
 
 class StepClock(Callback):
     """Counts tokens and seconds of training, and logs tokens per second.
@@ -163,3 +165,22 @@ def _with_bos(tokenizer: PreTrainedTokenizerBase, text: str) -> Tensor:
 def _cell(text: str) -> str:
     """A text that fits into a cell of a Markdown table."""
     return text.replace("|", "\\|").replace("\n", "⏎")
+
+
+class DepthFigure(Callback):
+    """Draws quality against depth in TensorBoard after each validation."""
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Draw what the validation found for each sub-model."""
+        logged = trainer.logged_metrics
+        rows = []
+        for described in module.described():
+            keys = {m: f"validation/{m}/{described.name}" for m in ("agreement", "kl_to_full")}
+            if all(key in logged for key in keys.values()):
+                metrics = {metric: float(logged[key]) for metric, key in keys.items()}
+                rows.append({"method": described.method, "kind": described.kind,
+                             "layers": described.layers, "metrics": metrics})  # fmt: skip
+        for logger in trainer.loggers:
+            if rows and hasattr(logger.experiment, "add_figure"):
+                figure = draw(rows, "layers", "decoder layers that a token goes through")
+                logger.experiment.add_figure("quality_against_depth", figure, trainer.global_step)

@@ -1,5 +1,6 @@
 """Trains, evaluates and reports one experiment."""
 
+import logging
 import os
 import time
 import warnings
@@ -9,60 +10,60 @@ from typing import Any
 import lightning
 import torch
 from hydra.utils import instantiate
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
-from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from belvedere.errors import BadInput
-from belvedere.runs.callbacks import StepClock, TextSamples, progress
-from belvedere.runs.report import Report, write_report
+from belvedere.runs.callbacks import DepthFigure, StepClock, TextSamples, progress
+from belvedere.runs.report import write_report
 from belvedere.submodels.backbone import num_layers_of, sha256_of_weights
 from belvedere.submodels.loading import Backbone
 from belvedere.submodels.speed import measure_speed
 
 
-def train(config: DictConfig) -> Report:
+def train(config: DictConfig) -> dict[str, Any]:
     """Train the experiment, evaluate it on its test split, and write its report."""
     quiet()
     check_machine(config)
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
     backbone: Backbone = instantiate(config.backbone)
     tokenizer = backbone.tokenizer()
     datamodule = instantiate(config.data, tokenizer=tokenizer)
-    run_dir = open_run(config)
-    lightning.seed_everything(config.seed, workers=True, verbose=False)
     model = backbone.load()
     hash_before = sha256_of_weights(model)
     module = instantiate(config.model, backbone=model)
+    run_dir = open_run(config)
     clock, samples = StepClock(), TextSamples(tokenizer, list(config.samples))
-    trainer = build_trainer(config, run_dir, [clock, samples])
+    trainer = build_trainer(config, run_dir, [clock, samples, DepthFigure()])
     start = time.perf_counter()
     trainer.fit(
         module, datamodule=datamodule, ckpt_path=checkpoint_to_resume(config), weights_only=True
     )
     trainer.test(module, datamodule=datamodule, verbose=False)
+    rows = submodel_rows(module, config)
     report = {
         "experiment": config.name,
         "scale": config.scale,
         "seed": config.seed,
-        "seconds": time.perf_counter() - start,
-        "training_seconds": clock.seconds,
+        "seconds": round(time.perf_counter() - start, 1),
+        "training_seconds": round(clock.seconds, 1),
         "steps": trainer.global_step,
         "tokens_seen": clock.tokens_seen,
         "data": datamodule.summary(),
         "backbone": {
             "name": backbone.name,
             "layers": num_layers_of(module.backbone),
-            "parameters": sum(p.numel() for p in module.backbone.parameters()),
+            "parameters": sum(p.numel() for p in model.parameters()),
             "sha256_before": hash_before,
-            "sha256_after": sha256_of_weights(module.backbone),
+            "sha256_after": sha256_of_weights(model),
         },
-        "submodels": submodel_rows(module, config),
+        "submodels": rows,
     }
     if trainer.is_global_zero:
         save_model(module, tokenizer, run_dir)
-        write_report(report, run_dir, trainer, samples.samples)
+        write_report(report, run_dir, samples.samples)
     return report
 
 
@@ -71,7 +72,117 @@ def quiet() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", module="lightning")
+    warnings.filterwarnings("ignore", module="lightning|torch|torchdata")
     for name in ("lightning.pytorch", "lightning.fabric"):
-        lightning_logger(name)
+        logging.getLogger(name).setLevel(logging.ERROR)
     torch.set_float32_matmul_precision("high")
+
+
+def check_machine(config: DictConfig) -> None:
+    """Refuse at once what this machine cannot do. Raises `BadInput`."""
+    need = config.get("needs_gpus", 0)
+    there = torch.cuda.device_count()
+    if there < need:
+        raise BadInput(
+            f"scale={config.scale} of {config.name} needs {need} GPU(s), this machine has {there}",
+            where="scale",
+            remedy="use a machine with GPUs, or scale=laptop",
+        )
+
+
+def open_run(config: DictConfig) -> Path:
+    """Make the run's folder with its configuration, and let ``latest`` point to it."""
+    run_dir = Path(config.run_dir)
+    try:
+        (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(config, run_dir / "config.yaml", resolve=True)
+        latest = Path(config.runs) / config.name / "latest"
+        latest.parent.mkdir(parents=True, exist_ok=True)
+        latest.unlink(missing_ok=True)
+        latest.symlink_to(run_dir.resolve(), target_is_directory=True)
+    except OSError as error:
+        raise BadInput(
+            f"cannot be written ({error.strerror})",
+            where=str(run_dir),
+            remedy="free some space or choose another run_dir",
+        ) from error
+    return run_dir
+
+
+def checkpoint_to_resume(config: DictConfig) -> str | None:
+    """The checkpoint to go on with. Raises `BadInput` if it was asked for and is not there."""
+    if not config.resume:
+        return None
+    wanted = (
+        Path(config.run_dir) / "checkpoints" / "last.ckpt"
+        if config.resume is True
+        else Path(config.resume)
+    )
+    if not wanted.exists():
+        raise BadInput(
+            "there is no checkpoint", where=str(wanted), remedy="start without resume=true"
+        )
+    return str(wanted)
+
+
+def build_trainer(config: DictConfig, run_dir: Path, extra: list[Callback]) -> Trainer:
+    """Lightning's Trainer with the run's logger, checkpoints and progress."""
+    checkpoints = ModelCheckpoint(
+        run_dir / "checkpoints",
+        filename="step={step}",
+        auto_insert_metric_name=False,
+        save_last=True,
+        save_top_k=1,
+        every_n_train_steps=config.checkpoint_every,
+        enable_version_counter=False,
+    )
+    logger = instantiate(config.logger)
+    logger.log_hyperparams(flat(OmegaConf.to_container(config, resolve=True)))
+    callbacks = [checkpoints, LearningRateMonitor("step"), progress(), *extra]
+    return instantiate(config.trainer, logger=logger, callbacks=callbacks)
+
+
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level of dotted names, for TensorBoard's table."""
+    if not isinstance(tree, dict):
+        return {prefix: tree if isinstance(tree, int | float | bool | str) else str(tree)}
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        found |= flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return found
+
+
+def submodel_rows(module: LightningModule, config: DictConfig) -> list[dict[str, Any]]:
+    """The report's row for each sub-model, with its speed beside its quality."""
+    described = module.described()
+    views = {d.name: d.view() for d in described}
+    speeds = measure_speed(views, **config.speed)
+    full = speeds["full"]
+    rows = []
+    for d in described:
+        speed = speeds[d.name]
+        rows.append(
+            {
+                "name": d.name,
+                "kind": d.kind,
+                "method": d.method,
+                "layers": d.layers,
+                "parameters": d.parameters,
+                "trained_parameters": d.trained_parameters,
+                "metrics": module.results[d.name],
+                "tokens_per_second": round(speed.decode, 1),
+                "speedup": round(speed.decode / full.decode, 3),
+                "decode_range": [round(value, 1) for value in speed.decode_range],
+                "prefill_tokens_per_second": round(speed.prefill, 1),
+                "prefill_speedup": round(speed.prefill / full.prefill, 3),
+                "prefill_range": [round(value, 1) for value in speed.prefill_range],
+            }
+        )
+    return rows
+
+
+def save_model(module: LightningModule, tokenizer: Any, run_dir: Path) -> None:
+    """Write what the run trained in a form that lasts: safetensors."""
+    folder = run_dir / "checkpoints" / "model"
+    module.save_model(str(folder))
+    tokenizer.save_pretrained(folder)

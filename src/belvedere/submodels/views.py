@@ -55,11 +55,10 @@ def submodel(backbone: Model, depth: int, exit: Exit | None = None) -> Model:
     assert isinstance(view, type(backbone))
     if hasattr(backbone, "generation_config"):
         view.generation_config = copy.deepcopy(backbone.generation_config)
-    decoder = decoder_of(view)
-    decoder.layers = layers_of(view)[:depth]
+    del layers_of(view)[depth:]
     if exit is not None:
         _attach(view, exit, twins, configs)
-    _cut(decoder.config, num_layers_of(view))
+    _cut(decoder_of(view).config, num_layers_of(view))
     return view
 
 
@@ -82,11 +81,12 @@ def _check(backbone: PreTrainedModel, depth: int, exit: Exit | None) -> None:
         raise BadInput(
             f"the exit is for depth {exit.depth}, not {depth}", remedy="use its own depth"
         )
-    theirs, ours = exit.norm.state_dict(), norm_of(backbone).state_dict()
+    norms = [
+        {name: weight.shape for name, weight in norm.named_parameters()}
+        for norm in (exit.norm, norm_of(backbone))
+    ]
     layer_fits = exit.layer is None or type(exit.layer) is type(layers_of(backbone)[depth])
-    if not layer_fits or {k: v.shape for k, v in theirs.items()} != {
-        k: v.shape for k, v in ours.items()
-    }:
+    if not layer_fits or norms[0] != norms[1]:
         raise BadInput(
             "the exit was built for another backbone", remedy="build or load the exits of this one"
         )
