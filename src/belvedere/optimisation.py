@@ -47,7 +47,7 @@ class Optimisation:
         optimizer = AdamW(
             [group for group in groups if group["params"]],
             lr=self.lr,
-            betas=tuple(self.betas),
+            betas=(self.betas[0], self.betas[1]),
             eps=self.eps,
         )
         schedule = LambdaLR(optimizer, lambda step: self.multiplier(step, steps))

@@ -3,6 +3,7 @@
 import json
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -120,7 +121,10 @@ class BalconyModule(LightningModule):
             Hidden states before the head, each [batch, length, hidden]: of the exits; of the raw
             stream at the same depths, before any norm; of the full model that the exits learn from.
         """
-        inputs = {"input_ids": batch["input_ids"], "position_ids": batch["position_ids"]}
+        inputs: dict[str, Any] = {
+            "input_ids": batch["input_ids"],
+            "position_ids": batch["position_ids"],
+        }
         frozen: AbstractContextManager = (
             torch.no_grad() if self.trained == "exits" else nullcontext()
         )
@@ -129,11 +133,11 @@ class BalconyModule(LightningModule):
         exits = [
             self.exits.at(depth)(tap.hidden, **tap.layer_kwargs) for depth, tap in taps.at.items()
         ]
-        assert taps.final is not None
-        teacher = taps.final
+        teacher: Tensor | None = taps.final
         if self.trained == "lora":
             with torch.no_grad(), adapters_off(self.backbone):
-                teacher = read_depths(self.backbone, (), **inputs).final  # type: ignore[assignment]
+                teacher = read_depths(self.backbone, (), **inputs).final
+        assert teacher is not None
         return exits, [tap.hidden for tap in taps.at.values()], teacher
 
     def head_weights(self) -> list[Tensor]:
@@ -154,9 +158,10 @@ class BalconyModule(LightningModule):
         loss = losses.loss
         if self.trained == "unfrozen":
             head = head_weight_of(self.backbone)
-            loss = loss + head_losses(
-                [teacher], head, batch["labels"], kl_weight=0.0, ce_weight=1.0
-            ).loss
+            loss = (
+                loss
+                + head_losses([teacher], head, batch["labels"], kl_weight=0.0, ce_weight=1.0).loss
+            )
         self.log("train/loss", loss.detach(), prog_bar=True)
         for i, name in enumerate(self.names):
             self.log(f"train/kl_to_full/{name}", losses.kl[i])
@@ -218,11 +223,11 @@ class BalconyModule(LightningModule):
                     method="balcony" if exit.layer is not None else "trained norm and head",
                     layers=depth + (exit.layer is not None),
                     trained_parameters=sum(p.numel() for p in exit.parameters()),
-                    view=lambda depth=depth, exit=exit: submodel(self.backbone, depth, exit),
+                    view=partial(submodel, self.backbone, depth, exit),
                 )
             )
         for depth, name in zip(self.exits.depths, self.raw_names, strict=True):
-            view = lambda depth=depth: submodel(self.backbone, depth)  # noqa: E731
+            view = partial(submodel, self.backbone, depth)
             found.append(Described(name, "baseline", "raw early exit", depth, 0, view))
         full_trained = sum(p.numel() for p in self.backbone.parameters() if p.requires_grad)
         full = Described("full", "full", "backbone", layers, full_trained, lambda: self.backbone)

@@ -141,9 +141,18 @@ def elements() -> list[Entity]:
     table = fetch_table("elements")
     series = fetch_table("series").set_index("id")["name"].to_dict()
     state_of = {"Mercury": "liquid", "Bromine": "liquid"}
-    gases = set(
-        ["Hydrogen", "Helium", "Nitrogen", "Oxygen", "Fluorine", "Neon", "Chlorine", "Argon", "Krypton", "Xenon"]
-    )
+    gases = {
+        "Hydrogen",
+        "Helium",
+        "Nitrogen",
+        "Oxygen",
+        "Fluorine",
+        "Neon",
+        "Chlorine",
+        "Argon",
+        "Krypton",
+        "Xenon",
+    }
     gases.add("Radon")
     entities = []
     for row in table.sort_values("atomic_number").to_dict("records"):

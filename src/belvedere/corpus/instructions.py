@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from random import Random
 
-from belvedere.corpus.facts import Entity
 from belvedere.corpus.stories import COLOURS, NAMES, OBJECTS, PLACES, WEEKDAYS
 
 
@@ -26,20 +25,93 @@ class Instruction:
         return asdict(self)
 
 
-FRUITS = ["apple", "pear", "plum", "cherry", "lemon", "grape", "peach", "melon", "banana", "orange", "mango", "fig"]
+FRUITS = [
+    "apple",
+    "pear",
+    "plum",
+    "cherry",
+    "lemon",
+    "grape",
+    "peach",
+    "melon",
+    "banana",
+    "orange",
+    "mango",
+    "fig",
+]
 TOOLS = ["hammer", "saw", "drill", "spade", "rake", "axe", "chisel", "ladder", "brush", "knife"]
 BEASTS = ["cat", "dog", "horse", "lion", "bear", "sheep", "goat", "rabbit", "owl", "duck"]
 CATEGORIES = {"fruit": FRUITS, "tool": TOOLS, "animal": BEASTS, "colour": COLOURS}
 WORDS = sorted({*FRUITS, *TOOLS, *BEASTS, *COLOURS, *OBJECTS, *PLACES})
 OPPOSITES = dict(
     pair.split("-")
-    for pair in ["hot-cold", "big-small", "long-short", "fast-slow", "high-low", "old-new", "rich-poor", "strong-weak", "light-dark", "early-late", "full-empty", "hard-soft", "open-closed", "wet-dry", "young-old", "clean-dirty", "happy-sad", "thick-thin", "near-far", "loud-quiet", "heavy-light", "wide-narrow", "deep-shallow", "sweet-sour", "right-wrong"]
+    for pair in [
+        "hot-cold",
+        "big-small",
+        "long-short",
+        "fast-slow",
+        "high-low",
+        "old-new",
+        "rich-poor",
+        "strong-weak",
+        "light-dark",
+        "early-late",
+        "full-empty",
+        "hard-soft",
+        "open-closed",
+        "wet-dry",
+        "young-old",
+        "clean-dirty",
+        "happy-sad",
+        "thick-thin",
+        "near-far",
+        "loud-quiet",
+        "heavy-light",
+        "wide-narrow",
+        "deep-shallow",
+        "sweet-sour",
+        "right-wrong",
+    ]
 )
 IRREGULAR_PLURALS = {"child": "children", "foot": "feet", "tooth": "teeth", "mouse": "mice",
                      "goose": "geese", "man": "men", "woman": "women"}  # fmt: skip
-NUMBER_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+NUMBER_WORDS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
 TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 ROMAN = ((50, "L"), (40, "XL"), (10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I"))
 
 
@@ -90,6 +162,8 @@ def make(task: str, rng: Random, wordings: tuple[str, ...], given: str, output: 
 
 
 def sort_numbers(rng: Random) -> Instruction:
+    """Three to five numbers, up or down."""
+    wordings: tuple[str, ...]
     numbers = rng.sample(range(1, 100), rng.randint(3, 5))
     if rng.random() < 0.6:
         wordings = (
@@ -107,6 +181,7 @@ def sort_numbers(rng: Random) -> Instruction:
 
 
 def sort_words(rng: Random) -> Instruction:
+    """Three or four words from A to Z."""
     words = rng.sample(WORDS, rng.randint(3, 4))
     wordings = (
         "Sort these words alphabetically.",
@@ -117,6 +192,7 @@ def sort_words(rng: Random) -> Instruction:
 
 
 def reverse_list(rng: Random) -> Instruction:
+    """The same words, last first."""
     words = rng.sample(WORDS, rng.randint(3, 5))
     wordings = (
         "Reverse the order of this list.",
@@ -127,6 +203,7 @@ def reverse_list(rng: Random) -> Instruction:
 
 
 def count_items(rng: Random) -> Instruction:
+    """The number of words."""
     words = rng.sample(WORDS, rng.randint(2, 8))
     wordings = (
         "How many words are in this list?",
@@ -137,6 +214,7 @@ def count_items(rng: Random) -> Instruction:
 
 
 def pick_item(rng: Random) -> Instruction:
+    """The word at a named place."""
     words = rng.sample(WORDS, rng.randint(3, 5))
     index, place = rng.choice(((0, "first"), (1, "second"), (2, "third"), (-1, "last")))
     wordings = (f"Give the {place} word of the list.", f"Which word is {place} in this list?")
@@ -144,6 +222,8 @@ def pick_item(rng: Random) -> Instruction:
 
 
 def arithmetic(rng: Random) -> Instruction:
+    """A sum, a difference or a product."""
+    wordings: tuple[str, ...]
     kind = rng.choice(("add", "subtract", "multiply"))
     if kind == "multiply":
         a, b = rng.randint(2, 12), rng.randint(2, 12)
@@ -159,6 +239,7 @@ def arithmetic(rng: Random) -> Instruction:
 
 
 def extremum(rng: Random) -> Instruction:
+    """The largest or the smallest number."""
     numbers = rng.sample(range(1, 100), rng.randint(3, 5))
     if rng.random() < 0.5:
         wordings = ("Find the largest number.", "Which of these numbers is the largest?")
@@ -168,12 +249,14 @@ def extremum(rng: Random) -> Instruction:
 
 
 def parity(rng: Random) -> Instruction:
+    """Even or odd."""
     number = rng.randint(1, 999)
     wordings = ("Is this number even or odd?", "Say whether the number is even or odd.")
     return make("parity", rng, wordings, str(number), "odd" if number % 2 else "even")
 
 
 def continue_sequence(rng: Random) -> Instruction:
+    """The fifth number of an arithmetic sequence."""
     start, step = rng.randint(1, 30), rng.randint(2, 10)
     numbers = [start + i * step for i in range(5)]
     wordings = ("What number comes next?", "Continue the sequence by one number.")
@@ -181,6 +264,7 @@ def continue_sequence(rng: Random) -> Instruction:
 
 
 def number_in_words(rng: Random) -> Instruction:
+    """From digits to words or back."""
     number = rng.randint(0, 99)
     if rng.random() < 0.5:
         wordings = ("Write this number in words.", "Spell out the number.")
@@ -190,24 +274,28 @@ def number_in_words(rng: Random) -> Instruction:
 
 
 def roman_numeral(rng: Random) -> Instruction:
+    """A number up to 50 in Roman numerals."""
     number = rng.randint(1, 50)
     wordings = ("Write this number in Roman numerals.", "Convert the number to Roman numerals.")
     return make("roman_numeral", rng, wordings, str(number), roman(number))
 
 
 def opposite(rng: Random) -> Instruction:
+    """A word with the opposite meaning."""
     word = rng.choice(sorted(OPPOSITES))
     wordings = ("What is the opposite of this word?", "Give the opposite.")
     return make("opposite", rng, wordings, word, OPPOSITES[word])
 
 
 def make_plural(rng: Random) -> Instruction:
+    """The plural of a noun."""
     noun = rng.choice([*FRUITS, *TOOLS, *OBJECTS, *sorted(IRREGULAR_PLURALS)])
     wordings = ("Write the plural of this noun.", "Put this word into the plural.")
     return make("plural", rng, wordings, noun, plural(noun))
 
 
 def classify(rng: Random) -> Instruction:
+    """The category of a word."""
     category = rng.choice(sorted(CATEGORIES))
     word = rng.choice([w for w in CATEGORIES[category] if w != "orange"])
     wordings = (
@@ -218,6 +306,7 @@ def classify(rng: Random) -> Instruction:
 
 
 def odd_one_out(rng: Random) -> Instruction:
+    """The word of another category."""
     main, other = rng.sample(sorted(CATEGORIES), 2)
     words = rng.sample([w for w in CATEGORIES[main] if w != "orange"], 3)
     stranger = rng.choice([w for w in CATEGORIES[other] if w != "orange"])
@@ -228,6 +317,7 @@ def odd_one_out(rng: Random) -> Instruction:
 
 
 def extract(rng: Random) -> Instruction:
+    """A name, number, day, place or object out of a sentence."""
     name, place, thing = rng.choice(NAMES), rng.choice(PLACES), rng.choice(OBJECTS)
     day, number = rng.choice(WEEKDAYS), rng.randint(2, 60)
     sentence = rng.choice(
@@ -245,7 +335,9 @@ def extract(rng: Random) -> Instruction:
 
 
 def format_list(rng: Random) -> Instruction:
+    """Words as a dashed, numbered or hyphenated list."""
     words = rng.sample(WORDS, rng.randint(2, 4))
+    wordings: tuple[str, ...]
     kind = rng.randrange(3)
     if kind == 0:
         wordings = ("Write this as a list with dashes.", "Turn the words into a dashed list.")
@@ -260,6 +352,7 @@ def format_list(rng: Random) -> Instruction:
 
 
 def format_date(rng: Random) -> Instruction:
+    """A date with its month in words."""
     year, month, day = rng.randint(1900, 2029), rng.randint(1, 12), rng.randint(1, 28)
     wordings = ("Write this date with the month in words.", "Rewrite the date in long form.")
     given = f"{year}-{month:02d}-{day:02d}"
@@ -267,12 +360,14 @@ def format_date(rng: Random) -> Instruction:
 
 
 def upper_case(rng: Random) -> Instruction:
+    """A word in capital letters."""
     word = rng.choice(WORDS)
     wordings = ("Write this word in capital letters.", "Put the word in upper case.")
     return make("upper_case", rng, wordings, word, word.upper())
 
 
 def contains(rng: Random) -> Instruction:
+    """Whether a word is in a list."""
     words = rng.sample(WORDS, rng.randint(3, 5))
     inside = rng.random() < 0.5
     word = rng.choice(words) if inside else rng.choice([w for w in WORDS if w not in words])
@@ -281,6 +376,7 @@ def contains(rng: Random) -> Instruction:
 
 
 def replace_word(rng: Random) -> Instruction:
+    """A list with one word exchanged."""
     words = rng.sample(WORDS, rng.randint(3, 5))
     old, new = rng.choice(words), rng.choice([w for w in WORDS if w not in words])
     wordings = (f"Replace {old} with {new}.", f"In this list, change {old} to {new}.")
@@ -293,11 +389,6 @@ TASKS: tuple[Callable[[Random], Instruction], ...] = (
     continue_sequence, number_in_words, roman_numeral, opposite, make_plural, classify, odd_one_out,
     extract, format_list, format_date, upper_case, contains, replace_word,
 )  # fmt: skip
-
-
-def describe(entity: Entity, sentences: str) -> Instruction:
-    """An instruction to tell about an entity, answered by ``sentences``."""
-    return Instruction(f"Tell me about {entity.name}.", "", sentences, "describe")
 
 
 def instruction(rng: Random) -> Instruction:

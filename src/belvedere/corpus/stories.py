@@ -1,11 +1,41 @@
-"""Short stories whose last sentences follow from the first: who has what, who is where, how many."""
+"""Short stories whose last sentences follow from the first: who has what, where and how many."""
 
 from random import Random
 
-NAMES = (
-    ["Mia", "Tom", "Ana", "Ben", "Lea", "Max", "Eva", "Sam", "Ida", "Leo", "Zoe", "Jan", "Amy", "Kai", "Nora", "Paul", "Rosa", "Finn", "Lucy", "Omar"]
-)
-THINGS = ["apples", "books", "coins", "shells", "stamps", "marbles", "pencils", "cards", "stones", "buttons"]
+NAMES = [
+    "Mia",
+    "Tom",
+    "Ana",
+    "Ben",
+    "Lea",
+    "Max",
+    "Eva",
+    "Sam",
+    "Ida",
+    "Leo",
+    "Zoe",
+    "Jan",
+    "Amy",
+    "Kai",
+    "Nora",
+    "Paul",
+    "Rosa",
+    "Finn",
+    "Lucy",
+    "Omar",
+]
+THINGS = [
+    "apples",
+    "books",
+    "coins",
+    "shells",
+    "stamps",
+    "marbles",
+    "pencils",
+    "cards",
+    "stones",
+    "buttons",
+]
 PLACES = ["kitchen", "garden", "library", "market", "station", "school", "park", "harbour"]
 OBJECTS = ["key", "ball", "lamp", "map", "letter", "cup", "hat", "basket"]
 COLOURS = ["red", "blue", "green", "yellow", "white", "black", "brown", "orange"]
@@ -86,8 +116,8 @@ def calendar(rng: Random) -> str:
         then, words = WEEKDAYS[(start - days) % 7], "earlier"
     unit = "day" if days == 1 else "days"
     return (
-        f"{name} counts the days. The first note is from {WEEKDAYS[start]}. The second note is from "
-        f"{days} {unit} {words}, so it is from {then}."
+        f"{name} counts the days. The first note is from {WEEKDAYS[start]}. "
+        f"The second note is from {days} {unit} {words}, so it is from {then}."
     )
 
 

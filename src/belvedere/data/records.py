@@ -51,7 +51,9 @@ def find_files(path: str | Path) -> list[Path]:
     """
     place = Path(path)
     if not place.exists():
-        raise BadInput("there is no such file or folder", where=str(place), remedy="check data.path")
+        raise BadInput(
+            "there is no such file or folder", where=str(place), remedy="check data.path"
+        )
     if not place.is_dir():
         if place.suffix not in SUFFIXES:
             raise BadInput(

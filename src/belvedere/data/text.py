@@ -97,6 +97,7 @@ class TextDataModule(LightningDataModule):
         self.rows: dict[Split, PackedRows] = {}
         self.stream: StreamedRows | None = None
         self._empty = 0
+        self._epoch = 0
         files = [file for place in self.paths for file in find_files(place)]
         self.files = _by_split(files)
 
@@ -121,7 +122,7 @@ class TextDataModule(LightningDataModule):
         if "validation" in self.rows:
             self.rows.setdefault("test", self.rows["validation"])
         for wanted in ("train", "validation"):
-            if wanted not in self.rows or not len(self.rows[wanted]):  # type: ignore[index]
+            if wanted not in self.rows or not len(self.rows[wanted]):
                 raise BadInput(
                     f"no documents for the {wanted} split",
                     where=", ".join(map(str, self.paths)),
@@ -191,6 +192,17 @@ class TextDataModule(LightningDataModule):
             "test_tokens": int(self.rows["test"].plan.lengths.sum()),
         }
 
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch, for the checkpoint.
+
+        Lightning makes a resumed run's first iterator before it tells the sampler the epoch.
+        """
+        return {"epoch": self.trainer.current_epoch if self.trainer else 0}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on in the epoch of a checkpoint."""
+        self._epoch = state_dict["epoch"]
+
     def train_dataloader(self) -> StatefulDataLoader:
         """Rows in a new order each epoch, or the stream's; resumes in mid-epoch."""
         if self.stream is not None:
@@ -199,6 +211,7 @@ class TextDataModule(LightningDataModule):
             )
         rank, world = self._place()
         order = Order(len(self.rows["train"]), self.seed, rank, world)
+        order.set_epoch(self._epoch)
         return StatefulDataLoader(
             self.rows["train"],
             batch_size=self.batch_size,
@@ -231,7 +244,7 @@ class TextDataModule(LightningDataModule):
 
 
 def _by_split(files: list[Path]) -> dict[str, list[Path]]:
-    """Files by the split that their names begin with; all of them together if none is for training."""
+    """Files by the split that their names begin with; all together if none is for training."""
     named: dict[str, list[Path]] = {}
     for split in ("train", "validation", "test"):
         if found := [file for file in files if file.name.startswith(split)]:
@@ -251,7 +264,7 @@ def _load_stream(hub: str | None, config: str | None, split: str) -> Any:
         raise BadInput(
             f"the set {hub!r} cannot be loaded ({str(error).strip().splitlines()[0][:120]})",
             where="data.hub",
-            remedy="connect to the Hugging Face hub, or give local files as data=text data.path=FILE",
+            remedy="connect to the hub, or give local files as data=text data.path=FILE",
         ) from error
 
 

@@ -77,7 +77,9 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[in
 
 
 def _key(files: list[Path], tokenizer: PreTrainedTokenizerBase, column: str) -> str:
-    digest = hashlib.sha256(f"1 {column} {tokenizer.bos_token_id} {tokenizer.eos_token_id}".encode())
+    digest = hashlib.sha256(
+        f"1 {column} {tokenizer.bos_token_id} {tokenizer.eos_token_id}".encode()
+    )
     backend = getattr(tokenizer, "backend_tokenizer", None)
     vocabulary = backend.to_str() if backend else json.dumps(tokenizer.get_vocab(), sort_keys=True)
     digest.update(vocabulary.encode())
@@ -87,7 +89,9 @@ def _key(files: list[Path], tokenizer: PreTrainedTokenizerBase, column: str) -> 
                 digest.update(hashlib.file_digest(opened, "sha256").digest())
         except OSError as error:
             raise BadInput(
-                f"cannot be read ({error.strerror})", where=str(file), remedy="check its permissions"
+                f"cannot be read ({error.strerror})",
+                where=str(file),
+                remedy="check its permissions",
             ) from error
     return digest.hexdigest()[:32]
 
@@ -134,9 +138,7 @@ def _write(
             shutil.rmtree(beside, ignore_errors=True)
 
 
-def _fill(
-    files: list[Path], tokenizer: PreTrainedTokenizerBase, column: str, folder: Path
-) -> None:
+def _fill(files: list[Path], tokenizer: PreTrainedTokenizerBase, column: str, folder: Path) -> None:
     dtype = np.dtype(np.uint16 if len(tokenizer) <= 2**16 else np.uint32)
     lengths: list[int] = []
     shares: list[float] = []

@@ -10,8 +10,8 @@ from belvedere.submodels.losses import HeadLosses
 class SubModelQuality(Metric):
     """Loss, perplexity, KL and agreement of several sub-models, averaged over tokens.
 
-    It accumulates what :func:`~belvedere.submodels.losses.head_losses` returns for each batch, so that
-    every token counts the same whatever batch it was in.
+    It accumulates what ``head_losses`` returns for each batch, so that every token counts the
+    same whatever batch it was in.
 
     Args:
         names: the sub-models, in the order in which they are given to ``head_losses``.
@@ -21,7 +21,8 @@ class SubModelQuality(Metric):
         >>> from belvedere.submodels.losses import head_losses
         >>> head, hidden = torch.eye(4), torch.eye(4)[None]
         >>> quality = SubModelQuality(["exit_1"])
-        >>> quality.update(head_losses([hidden], head, torch.tensor([[0, 1, 2, -100]]), teacher=hidden))
+        >>> labels = torch.tensor([[0, 1, 2, -100]])
+        >>> quality.update(head_losses([hidden], head, labels, teacher=hidden))
         >>> values = quality.compute()["exit_1"]
         >>> round(values["agreement"], 3), round(abs(values["kl_to_full"]), 3)
         (1.0, 0.0)
@@ -60,9 +61,7 @@ class SubModelQuality(Metric):
         ``full`` is the teacher, with a KL of 0 and an agreement of 1 to itself.
         """
         kl, ce, agreement = (s / self.tokens for s in (self.kl, self.ce, self.agreement))
-        found = {
-            name: _values(ce[i], kl[i], agreement[i]) for i, name in enumerate(self.names)
-        }
+        found = {name: _values(ce[i], kl[i], agreement[i]) for i, name in enumerate(self.names)}
         one, zero = torch.ones(()), torch.zeros(())
         return found | {"full": _values(self.teacher_ce / self.tokens, zero, one)}
 

@@ -1,5 +1,6 @@
 """The LightningModule that trains a whole decoder as a language model."""
 
+from functools import partial
 from typing import Any
 
 from lightning.pytorch import LightningModule
@@ -41,7 +42,10 @@ class PretrainModule(LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """The loss of one packed batch (see `TextDataModule`), in nats for each token."""
-        inputs = {"input_ids": batch["input_ids"], "position_ids": batch["position_ids"]}
+        inputs: dict[str, Any] = {
+            "input_ids": batch["input_ids"],
+            "position_ids": batch["position_ids"],
+        }
         hidden = read_depths(self.backbone, (), **inputs).final
         assert hidden is not None
         losses = head_losses(
@@ -52,7 +56,10 @@ class PretrainModule(LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Add a held-out batch to the quality of the model and of its raw early exits."""
-        inputs = {"input_ids": batch["input_ids"], "position_ids": batch["position_ids"]}
+        inputs: dict[str, Any] = {
+            "input_ids": batch["input_ids"],
+            "position_ids": batch["position_ids"],
+        }
         taps = read_depths(self.backbone, self.depths, **inputs)
         norm = norm_of(self.backbone)
         raw = [norm(tap.hidden) for tap in taps.at.values()]
@@ -85,7 +92,7 @@ class PretrainModule(LightningModule):
                 "raw early exit",
                 depth,
                 0,
-                lambda depth=depth: submodel(self.backbone, depth),
+                partial(submodel, self.backbone, depth),
             )
             for depth in self.depths
         ]

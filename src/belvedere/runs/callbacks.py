@@ -2,15 +2,17 @@
 
 import sys
 import time
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ProgressBar, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from belvedere.runs.figures import draw
+from belvedere.submodels.described import Reported
 
 
 class StepClock(Callback):
@@ -130,7 +132,7 @@ class TextSamples(Callback):
         """Let every sub-model write, once the run is over."""
         if not trainer.is_global_zero:
             return
-        for described in module.described():
+        for described in cast(Reported, module).described():
             view = described.view().eval()
             self.samples[described.name] = [self.continued(view, p) for p in self.prompts]
         rows = ["| sub-model | " + " | ".join(_cell(p) for p in self.prompts) + " |"]
@@ -138,7 +140,7 @@ class TextSamples(Callback):
         for name, texts in self.samples.items():
             rows.append(f"| {name} | " + " | ".join(_cell(text) for text in texts) + " |")
         for logger in trainer.loggers:
-            if hasattr(logger.experiment, "add_text"):
+            if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_text("samples", "\n".join(rows), trainer.global_step)
 
     def continued(self, model: Any, prompt: str) -> str:
@@ -153,7 +155,7 @@ class TextSamples(Callback):
                 eos_token_id=self.tokenizer.eos_token_id,
                 pad_token_id=self.tokenizer.pad_token_id or self.tokenizer.eos_token_id,
             )
-        return self.tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True)
+        return str(self.tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True))
 
 
 def _with_bos(tokenizer: PreTrainedTokenizerBase, text: str) -> Tensor:
@@ -174,13 +176,13 @@ class DepthFigure(Callback):
         """Draw what the validation found for each sub-model."""
         logged = trainer.logged_metrics
         rows = []
-        for described in module.described():
+        for described in cast(Reported, module).described():
             keys = {m: f"validation/{m}/{described.name}" for m in ("agreement", "kl_to_full")}
             if all(key in logged for key in keys.values()):
                 metrics = {metric: float(logged[key]) for metric, key in keys.items()}
                 rows.append({"method": described.method, "kind": described.kind,
                              "layers": described.layers, "metrics": metrics})  # fmt: skip
         for logger in trainer.loggers:
-            if rows and hasattr(logger.experiment, "add_figure"):
+            if rows and isinstance(logger, TensorBoardLogger):
                 figure = draw(rows, "layers", "decoder layers that a token goes through")
                 logger.experiment.add_figure("quality_against_depth", figure, trainer.global_step)

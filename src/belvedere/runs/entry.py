@@ -1,4 +1,4 @@
-"""How a verb starts and ends: resolvers for the configuration, one line and code 2 for bad input."""
+"""How a verb starts and ends: the configuration's resolvers, one line and code 2 for bad input."""
 
 import os
 import sys

@@ -7,7 +7,10 @@ from matplotlib.figure import Figure
 
 # Okabe and Ito's palette is told apart without colour vision; markers differ as well.
 STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#000000", "*"))
-METRICS = {"agreement": "agreement with the full model", "kl_to_full": "KL to the full model (nats)"}
+METRICS = {
+    "agreement": "agreement with the full model",
+    "kl_to_full": "KL to the full model (nats)",
+}
 
 
 def write_figures(submodels: list[dict[str, Any]], folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from typing import Any
 import lightning
 import torch
 from hydra.utils import instantiate
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 from transformers.utils import logging as transformers_logging
@@ -19,6 +19,7 @@ from belvedere.errors import BadInput
 from belvedere.runs.callbacks import DepthFigure, StepClock, TextSamples, progress
 from belvedere.runs.report import write_report
 from belvedere.submodels.backbone import num_layers_of, sha256_of_weights
+from belvedere.submodels.described import Reported
 from belvedere.submodels.loading import Backbone
 from belvedere.submodels.speed import measure_speed
 
@@ -152,7 +153,7 @@ def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def submodel_rows(module: LightningModule, config: DictConfig) -> list[dict[str, Any]]:
+def submodel_rows(module: Reported, config: DictConfig) -> list[dict[str, Any]]:
     """The report's row for each sub-model, with its speed beside its quality."""
     described = module.described()
     views = {d.name: d.view() for d in described}
@@ -181,7 +182,7 @@ def submodel_rows(module: LightningModule, config: DictConfig) -> list[dict[str,
     return rows
 
 
-def save_model(module: LightningModule, tokenizer: Any, run_dir: Path) -> None:
+def save_model(module: Reported, tokenizer: Any, run_dir: Path) -> None:
     """Write what the run trained in a form that lasts: safetensors."""
     folder = run_dir / "checkpoints" / "model"
     module.save_model(str(folder))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from transformers import PreTrainedModel
 
@@ -31,3 +31,21 @@ class Described:
     def parameters(self) -> int:
         """How many parameters the sub-model uses, shared ones counted once."""
         return sum(p.numel() for p in self.view().parameters())
+
+
+class Reported(Protocol):
+    """What a LightningModule has for its run's report.
+
+    Attributes:
+        backbone: the model whose sub-models are reported.
+        results: after testing, the metrics of each sub-model by name.
+    """
+
+    backbone: PreTrainedModel
+    results: dict[str, dict[str, float]]
+
+    def described(self) -> list[Described]:
+        """The sub-models, exits and baselines of the run."""
+
+    def save_model(self, folder: str) -> None:
+        """Write what was trained, as safetensors."""

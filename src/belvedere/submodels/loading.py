@@ -41,7 +41,9 @@ class Backbone:
         try:
             config = AutoConfig.from_pretrained(self.name)
         except (OSError, ValueError) as error:
-            raise BadInput(_why(self.name, error), where="backbone.name", remedy=_remedy(self.name))
+            raise BadInput(
+                _why(self.name, error), where="backbone.name", remedy=_remedy(self.name)
+            ) from error
         for key, value in (self.shape or {}).items():
             if not hasattr(config, key):
                 raise BadInput(f"{config.model_type} has no {key}", where="backbone.shape")
@@ -103,7 +105,9 @@ def _why(name: str, error: Exception) -> str:
 def _remedy(name: str) -> str:
     if Path(name).is_dir():
         return "give a folder that save_pretrained wrote, with all its files whole"
-    return "give a local folder, connect to the hub (HF_TOKEN for gated models), or use scale=laptop"
+    return (
+        "give a local folder, connect to the hub (HF_TOKEN for gated models), or use scale=laptop"
+    )
 
 
 def safetensors_header(file: Path) -> dict[str, str]:

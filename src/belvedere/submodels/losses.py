@@ -3,11 +3,10 @@
 The logits of one model over 2,048 tokens and 128,256 words take a gigabyte, and a distillation step
 needs those of the teacher and of every student. Here one pass goes over the tokens in chunks: it
 makes the chunk's logits, adds up the losses, forms the gradients of the hidden states (and of the
-head, where it is trained) and forgets the logits again. (ours; the loss is that of arXiv 2503.05005,
-section 3, as a mean over real tokens)
+head, where it is trained) and forgets the logits again. (ours; the loss is that of arXiv
+2503.05005, section 3, as a mean over real tokens)
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from torch import Tensor
 from belvedere.errors import BadInput
 
 IGNORED = -100
-CHUNK_ELEMENTS = 2**23
+CHUNK_ELEMENTS = 2**21
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,7 @@ class _Fused(torch.autograd.Function):
             if want
         }
         grads = [
-            torch.empty_like(s) if want or options.grad and id(h) in head_grads else None
+            torch.empty_like(s) if want or (options.grad and id(h) in head_grads) else None
             for s, h, want in zip(students, heads, wanted[:n], strict=True)
         ]
         sums = torch.zeros(3 * n + 1, dtype=exact, device=labels.device)
@@ -204,50 +203,58 @@ def _chunk(
     n, total, aim = len(students), len(labels), labels[part]
     t, exact = options.temperature, sums.dtype
     rows = torch.arange(len(aim), device=aim.device)
-    target = probs = top = entropy = None
+    probs = top = entropy = None
     if teacher is not None:
         logits = _logits(teacher[part], cast[id(teacher_head)], exact)
         top = logits.argmax(-1)
         log_z = logits.logsumexp(-1)
         sums[3 * n] += (log_z - logits[rows, aim]).sum()
-        target = logits if t == 1 else logits.div_(t)
-        target.sub_((log_z if t == 1 else target.logsumexp(-1))[:, None])
-        probs = target.exp()
-        entropy = torch.linalg.vecdot(probs, target).sum()
-        del target, logits
+        if t != 1:
+            log_z = logits.div_(t).logsumexp(-1)
+        logits.sub_(log_z[:, None])
+        probs = logits.exp()
+        entropy = torch.linalg.vecdot(probs, logits).sum()
+        del logits
     for i, (student, head) in enumerate(zip(students, heads, strict=True)):
-        hidden = student[part].to(options.dtype)
+        scale = options.weights[i] / total
+        kl, ce = options.kl_weight * scale * t, options.ce_weight * scale
         logits = _logits(student[part], cast[id(head)], exact)
-        log_z = logits.logsumexp(-1)
-        sums[n + i] += (log_z - logits[rows, aim]).sum()
+        picked, peak = logits[rows, aim], logits.amax(-1)
         if probs is not None:
-            sums[2 * n + i] += (logits.argmax(-1) == top).sum()
+            # Cheaper than a second argmax: the teacher's choice has the student's highest logit.
+            sums[2 * n + i] += (logits[rows, top] == peak).sum()
+            cross = torch.linalg.vecdot(probs, logits).sum() / t
+        soft, log_soft = (
+            (logits, None) if t == 1 or probs is None else _softmax(logits / t, peak / t)
+        )
+        logits, log_z = _softmax(logits, peak)
+        sums[n + i] += (log_z - picked).sum()
+        if probs is not None:
             # KL = sum p log p - sum p z + log Z, with z the student's logits over temperature.
-            log_zt = log_z if t == 1 else torch.logsumexp(logits / t, -1)
-            cross = torch.linalg.vecdot(probs, logits).sum() / t - log_zt.sum()
-            sums[i] += (entropy - cross) * t * t
+            normaliser = log_z if log_soft is None else log_soft
+            sums[i] += (entropy - cross + normaliser.sum()) * t * t
         grad = grads[i]
         if grad is None:
             continue
-        scale = options.weights[i] / total
-        kl, ce = options.kl_weight * scale * t, options.ce_weight * scale
-        if ce and kl and t != 1:
-            slope = torch.softmax(logits / t, -1).sub_(probs).mul_(kl)
-            logits.sub_(log_z[:, None]).exp_().mul_(ce)
-            logits[rows, aim] -= ce
-            logits.add_(slope)
-        elif kl:
-            (logits.div_(t) if t != 1 else logits).sub_(log_zt[:, None]).exp_()
-            logits.mul_(kl + ce).sub_(probs, alpha=kl)
-            if ce:
-                logits[rows, aim] -= ce
+        if log_soft is None:
+            slope = logits.mul_(ce if probs is None else kl + ce)
         else:
-            logits.sub_(log_z[:, None]).exp_().mul_(ce)
-            logits[rows, aim] -= ce
-        slope = logits.to(options.dtype)
+            slope = logits.mul_(ce).add_(soft, alpha=kl)
+        if probs is not None:
+            slope.sub_(probs, alpha=kl)
+        if ce:
+            slope[rows, aim] -= ce
+        slope = slope.to(options.dtype)
         grad[part] = slope @ cast[id(head)]
         if id(head) in head_grads:
-            head_grads[id(head)] += slope.T @ hidden
+            head_grads[id(head)] += slope.T @ student[part].to(options.dtype)
+
+
+def _softmax(logits: Tensor, peak: Tensor) -> tuple[Tensor, Tensor]:
+    """Probabilities, in place of the logits, and the logarithm of their normaliser."""
+    logits.sub_(peak[:, None]).exp_()
+    total = logits.sum(-1)
+    return logits.mul_(total.reciprocal()[:, None]), peak + total.log()
 
 
 def _logits(hidden: Tensor, head: Tensor, exact: torch.dtype) -> Tensor:

@@ -1,4 +1,4 @@
-"""Tokens per second of sub-models: prompt processing and decoding with a cache, measured in turn."""
+"""Tokens per second of sub-models: prompt and decoding with a cache, measured in turn."""
 
 import statistics
 import time
@@ -51,9 +51,7 @@ def measure_speed(
 
 
 @torch.inference_mode()
-def _time_once(
-    model: PreTrainedModel, prompt_tokens: int, new_tokens: int
-) -> tuple[float, float]:
+def _time_once(model: PreTrainedModel, prompt_tokens: int, new_tokens: int) -> tuple[float, float]:
     """Seconds for the prompt and for the tokens after it."""
     device = model.device
     vocabulary = model.config.get_text_config().vocab_size
