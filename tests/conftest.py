@@ -9,7 +9,23 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from belvedere.corpus.tokenizer import train as train_tokenizer
 
 SHARED = Path(__file__).resolve().parents[1] / "../shared/data"
-WORDS = "the capital of france is paris and people there pay with euro while others count".split()
+WORDS = [
+    "the",
+    "capital",
+    "of",
+    "france",
+    "is",
+    "paris",
+    "and",
+    "people",
+    "there",
+    "pay",
+    "with",
+    "euro",
+    "while",
+    "others",
+    "count",
+]
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
 from transformers import AutoModelForCausalLM
 
 from belvedere.data import token_cache
@@ -145,31 +146,43 @@ class Recorder(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def trainer(steps, tmp_path):
+class SaveAt(Callback):
+    """Saves one checkpoint, as a kill right after it would leave it."""
+
+    def __init__(self, step, file):
+        self.step, self.file = step, file
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.file)
+
+
+def trainer(steps, tmp_path, save_at=None):
+    callbacks = []
+    if save_at is not None:
+        callbacks = [SaveAt(save_at, tmp_path / "stop.ckpt")]
     return Trainer(
         max_steps=steps, max_epochs=-1, accelerator="cpu", logger=False, enable_progress_bar=False,
         enable_model_summary=False, default_root_dir=tmp_path, use_distributed_sampler=False,
-        enable_checkpointing=False, limit_val_batches=0,
+        enable_checkpointing=False, limit_val_batches=0, callbacks=callbacks,
     )  # fmt: skip
 
 
-def test_resumes_in_mid_epoch_where_it_stopped(corpus, tokenizer, tmp_path):
-    whole, first, second = Recorder(), Recorder(), Recorder()
+@pytest.mark.parametrize("epochs", [0, 1, 2])
+def test_resumes_in_mid_epoch_where_it_stopped(epochs, corpus, tokenizer, tmp_path):
+    whole, resumed = Recorder(), Recorder()
     data = module(tokenizer, tmp_path)
     data.setup()
     epoch = len(data.train_dataloader())
-    steps = epoch + 5  # the second epoch is shuffled anew and must go on just the same
-    trainer(steps, tmp_path).fit(whole, datamodule=module(tokenizer, tmp_path))
-    stop = epoch + 2
-    run = trainer(stop, tmp_path)
-    run.fit(first, datamodule=module(tokenizer, tmp_path))
-    run.save_checkpoint(tmp_path / "stop.ckpt")
+    stop = epochs * epoch + 2
+    steps = stop + epoch + 5  # through the end of the epoch, and the next one's order as well
+    run = trainer(steps, tmp_path, save_at=stop)
+    run.fit(whole, datamodule=module(tokenizer, tmp_path))
     trainer(steps, tmp_path).fit(
-        second, datamodule=module(tokenizer, tmp_path), ckpt_path=tmp_path / "stop.ckpt",
+        resumed, datamodule=module(tokenizer, tmp_path), ckpt_path=tmp_path / "stop.ckpt",
         weights_only=True,
     )  # fmt: skip
-    assert first.seen == whole.seen[:stop]
-    assert second.seen == whole.seen[stop:]
+    assert resumed.seen == whole.seen[stop:]
     assert whole.seen[:epoch] != whole.seen[epoch : 2 * epoch]
 
 

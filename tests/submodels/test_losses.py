@@ -18,12 +18,15 @@ def plain(students, heads, labels, teacher, kl_weight, ce_weight, weights, tempe
         kl = torch.zeros(())
         if teacher is not None:
             target = (teacher @ heads[0].T).flatten(0, -2)[keep].detach()
-            kl = F.kl_div(
-                (logits / temperature).log_softmax(-1),
-                (target / temperature).log_softmax(-1),
-                log_target=True,
-                reduction="batchmean",
-            ) * temperature**2
+            kl = (
+                F.kl_div(
+                    (logits / temperature).log_softmax(-1),
+                    (target / temperature).log_softmax(-1),
+                    log_target=True,
+                    reduction="batchmean",
+                )
+                * temperature**2
+            )
         total = total + weight * (kl_weight * kl + ce_weight * ce)
         rows.append((kl, ce))
     return total, rows
@@ -44,7 +47,8 @@ def problem(vocabulary, hidden=8, shape=(3, 11), students=3, own=False, masked=0
 @pytest.mark.parametrize("chunk", [1, 7, 1000, None])
 @pytest.mark.parametrize("own", [False, True])
 @pytest.mark.parametrize(
-    ("kl", "ce", "temperature"), [(1.0, 0.0, 1.0), (1.0, 0.5, 1.0), (0.7, 0.3, 2.0), (0.0, 1.0, 1.0)]
+    ("kl", "ce", "temperature"),
+    [(1.0, 0.0, 1.0), (1.0, 0.5, 1.0), (0.7, 0.3, 2.0), (0.0, 1.0, 1.0)],
 )
 def test_losses_and_gradients_are_those_of_the_plain_formula(chunk, own, kl, ce, temperature):
     students, heads, labels, teacher = problem(97, own=own)
@@ -60,7 +64,9 @@ def test_losses_and_gradients_are_those_of_the_plain_formula(chunk, own, kl, ce,
         torch.testing.assert_close(got.kl[i], row_kl.detach(), atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(got.ce[i], row_ce.detach(), atol=1e-5, rtol=1e-5)
     for mine, theirs in zip(
-        torch.autograd.grad(got.loss * 3, leaves), torch.autograd.grad(want * 3, leaves), strict=True
+        torch.autograd.grad(got.loss * 3, leaves),
+        torch.autograd.grad(want * 3, leaves),
+        strict=True,
     ):
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
 

@@ -60,10 +60,14 @@ class SubModelQuality(Metric):
 
         ``full`` is the teacher, with a KL of 0 and an agreement of 1 to itself.
         """
-        kl, ce, agreement = (s / self.tokens for s in (self.kl, self.ce, self.agreement))
-        found = {name: _values(ce[i], kl[i], agreement[i]) for i, name in enumerate(self.names)}
         one, zero = torch.ones(()), torch.zeros(())
-        return found | {"full": _values(self.teacher_ce / self.tokens, zero, one)}
+        teacher = _values(self.teacher_ce / self.tokens, zero, one)
+        return {**self.compute_students(), "full": teacher}
+
+    def compute_students(self) -> dict[str, dict[str, float]]:
+        """The same without the teacher."""
+        kl, ce, agreement = (s / self.tokens for s in (self.kl, self.ce, self.agreement))
+        return {name: _values(ce[i], kl[i], agreement[i]) for i, name in enumerate(self.names)}
 
 
 def _values(ce: Tensor, kl: Tensor, agreement: Tensor) -> dict[str, float]:

@@ -1,0 +1,166 @@
+"""The LightningModule of LayerSkip's continual training (arXiv 2404.16710), Balcony's rival."""
+
+import copy
+from functools import partial
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from belvedere.layerskip.schedule import (
+    add_layer_dropout,
+    dropout_rates,
+    enabled_layers,
+    normalised_weights,
+)
+from belvedere.metrics.language import SubModelQuality
+from belvedere.optimisation import Optimisation
+from belvedere.submodels.backbone import (
+    head_weight_of,
+    layers_of,
+    norm_of,
+    num_layers_of,
+    read_depths,
+    validate_depths,
+)
+from belvedere.submodels.described import Described
+from belvedere.submodels.losses import HeadLosses, head_losses
+from belvedere.submodels.views import submodel
+
+
+class LayerSkipModule(LightningModule):
+    """Trains a copy of a model so that its prefixes predict too; compares it with the original.
+
+    Args:
+        backbone: the pretrained model, which stays as it is and is what the report compares with.
+        optimisation: optimiser and schedule.
+        depths: the early exits that are reported; all layers are trained.
+        dropout: p_max of the layer dropout.
+        exit_scale: e_scale of the early-exit losses.
+        rotation: R of the rotational curriculum.
+    """
+
+    def __init__(
+        self,
+        backbone: PreTrainedModel,
+        optimisation: Optimisation,
+        depths: tuple[int, ...],
+        dropout: float = 0.1,
+        exit_scale: float = 0.1,
+        rotation: int = 8,
+    ) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(backbone).train()
+        self.backbone = backbone.requires_grad_(False)
+        self.optimisation = optimisation
+        self.layers = num_layers_of(backbone)
+        self.depths = validate_depths(list(depths), self.layers)
+        self.exit_scale = exit_scale
+        self.rotation = rotation
+        add_layer_dropout(layers_of(self.model), dropout_rates(self.layers, dropout))
+        self.names = [f"exit_{depth}" for depth in self.depths]
+        self.raw_names = [f"raw_exit_{depth}" for depth in self.depths]
+        self.own, self.raw = SubModelQuality([*self.names, "full"]), SubModelQuality(self.raw_names)
+        self.results: dict[str, dict[str, float]] = {}
+        self.strict_loading = False  # the original is not in the checkpoint
+
+    def train(self, mode: bool = True) -> "LayerSkipModule":
+        """Training mode of the copy; the original stays in eval mode."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """The weighted cross-entropy of this step's layers through the shared norm and head."""
+        inputs: dict[str, Any] = {k: batch[k] for k in ("input_ids", "position_ids")}
+        enabled = enabled_layers(self.global_step, self.layers, self.rotation)
+        depths = [layer + 1 for layer in enabled[:-1]]
+        taps = read_depths(self.model, depths, **inputs)
+        norm = norm_of(self.model)
+        assert taps.final is not None
+        losses = head_losses(
+            [*(norm(taps.at[depth].hidden) for depth in depths), taps.final],
+            head_weight_of(self.model),
+            batch["labels"],
+            weights=normalised_weights(enabled, self.layers, self.exit_scale),
+            kl_weight=0.0,
+            ce_weight=1.0,
+        )
+        self.log("train/loss", losses.loss.detach(), prog_bar=True)
+        self.log("train/loss/full", losses.ce[-1])
+        return losses.loss
+
+    def evaluate(self, model: PreTrainedModel, batch: dict[str, Tensor]) -> HeadLosses:
+        """Early exits and full depth of a model against the original full model."""
+        inputs: dict[str, Any] = {k: batch[k] for k in ("input_ids", "position_ids")}
+        taps = read_depths(model, self.depths, **inputs)
+        norm = norm_of(model)
+        students = [norm(tap.hidden) for tap in taps.at.values()]
+        teacher = taps.final
+        if model is not self.backbone:
+            assert taps.final is not None
+            students.append(taps.final)
+            teacher = read_depths(self.backbone, (), **inputs).final
+        return head_losses(
+            students,
+            head_weight_of(model),
+            batch["labels"],
+            teacher=teacher,
+            teacher_head=head_weight_of(self.backbone),
+        )
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Add a held-out batch to the quality of the trained copy and of the original."""
+        self.own.update(self.evaluate(self.model, batch))
+        self.raw.update(self.evaluate(self.backbone, batch))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the quality at each depth; ``original_full`` is the model before training."""
+        split = "test" if self.trainer.testing else "validation"
+        own, raw = self.own.compute_students(), self.raw.compute()
+        self.own.reset()
+        self.raw.reset()
+        self.results = {**own, **raw, "full": own["full"], "original_full": raw["full"]}
+        for name, metrics in self.results.items():
+            for metric, value in metrics.items():
+                self.log(f"{split}/{metric}/{name}", value, rank_zero_only=True)
+
+    test_step = validation_step
+    on_test_epoch_end = on_validation_epoch_end
+
+    def configure_optimizers(self) -> Any:
+        """AdamW and its schedule over all steps of the run."""
+        steps = int(self.trainer.estimated_stepping_batches)
+        return self.optimisation.build(self.model.parameters(), steps)
+
+    def described(self) -> list[Described]:
+        """The copy at each depth, raw early exits of the original, and the original."""
+        trained = sum(p.numel() for p in self.model.parameters())
+        found = [
+            Described(
+                name, "exit", "layerskip", depth, trained, partial(submodel, self.model, depth)
+            )
+            for name, depth in zip(self.names, self.depths, strict=True)
+        ]
+        for name, depth in zip(self.raw_names, self.depths, strict=True):
+            view = partial(submodel, self.backbone, depth)
+            found.append(Described(name, "baseline", "raw early exit", depth, 0, view))
+        full = partial(submodel, self.model, self.layers)
+        original = partial(submodel, self.backbone, self.layers)
+        return [
+            *found,
+            Described("full", "full", "layerskip", self.layers, trained, full),
+            Described("original_full", "baseline", "backbone", self.layers, 0, original),
+        ]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave the original out."""
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith("backbone.")}
+
+    @torch.no_grad()
+    def save_model(self, folder: str) -> None:
+        """Write the trained copy as an ordinary checkpoint of its class."""
+        submodel(self.model, self.layers).save_pretrained(folder)
