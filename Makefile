@@ -23,5 +23,11 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $(READY)
 
+# Balcony, a trained norm and head, and LayerSkip, three seeds each, in one table.
+compare: $(READY)
+	$(BIN)/python train.py --multirun experiment=balcony_llama3,headonly_llama3,layerskip_llama3 \
+		seed=1,2,3 hydra.sweep.dir=runs/comparison
+	$(BIN)/python -m belvedere.runs.compare runs/comparison
+
 clean:
 	rm -rf $(VENV) .cache

@@ -1,0 +1,39 @@
+import json
+import sys
+
+import pytest
+
+from belvedere.runs import compare
+
+
+def report(folder, loss, method="balcony"):
+    folder.mkdir(parents=True)
+    parts = (("exit_1", method, "exit", 2), ("full", "backbone", "full", 4))
+    rows = [
+        {"name": name, "method": m, "kind": kind, "layers": layers, "speedup": 2.0,
+         "metrics": {"loss": loss, "kl_to_full": 0.1, "agreement": 0.9}}
+        for name, m, kind, layers in parts
+    ]  # fmt: skip
+    (folder / "report.json").write_text(json.dumps({"submodels": rows}))
+
+
+def test_runs_of_a_method_are_averaged(tmp_path, monkeypatch, capsys):
+    report(tmp_path / "sweep/0", 1.0)
+    report(tmp_path / "sweep/1", 2.0)
+    report(tmp_path / "other", 3.0, method="layerskip")
+    output = tmp_path / "out"
+    arguments = [str(tmp_path / "sweep"), str(tmp_path / "other"), "--output", str(output)]
+    monkeypatch.setattr(sys, "argv", ["compare", *arguments])
+    compare.main()
+    shown = capsys.readouterr().out
+    assert "| exit_1 | balcony | 2 | 1.500 ± 0.707 " in shown
+    assert "| exit_1 | layerskip | 2 | 3.000 ± 0.000 " in shown
+    assert (output / "quality_against_depth.png").exists()
+
+
+def test_a_place_without_reports_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["compare", str(tmp_path)])
+    with pytest.raises(SystemExit) as stopped:
+        compare.main()
+    assert stopped.value.code == 2
+    assert "no report.json" in capsys.readouterr().err

@@ -1,0 +1,63 @@
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+from belvedere.balcony import BalconyModule
+from belvedere.runs.entry import register_resolvers
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+def composed(*overrides):
+    register_resolvers()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return compose("train", overrides=list(overrides))
+
+
+def experiments():
+    for file in sorted((CONFIGS / "experiment").glob("*.yaml")):
+        scales = (CONFIGS / "scale" / file.stem).glob("*.yaml")
+        for scale in sorted(scales):
+            yield file.stem, scale.stem
+
+
+@pytest.mark.parametrize(("experiment", "scale"), list(experiments()))
+def test_every_experiment_composes_at_its_scales(experiment, scale):
+    config = composed(f"experiment={experiment}", f"scale={scale}", f"name={experiment}")
+    assert config.scale == scale
+    assert config.trainer.max_steps > 0
+    resolved = OmegaConf.to_container(config, resolve=True)
+    flat = str(list(itertools.chain(resolved["model"].items(), resolved["data"].items())))
+    assert "???" not in flat
+
+
+def test_the_paper_scale_is_the_published_recipe():
+    config = composed("experiment=balcony_llama3", "scale=paper", "name=balcony_llama3")
+    rows = config.data.batch_size * config.trainer.accumulate_grad_batches * config.needs_gpus
+    assert rows * config.data.sequence_length == 2**20
+    assert config.trainer.max_steps == 30_000
+    assert config.model.optimisation.lr == 5e-4
+    llama = LlamaConfig(
+        hidden_size=4096, intermediate_size=14336, num_hidden_layers=32, num_attention_heads=32,
+        num_key_value_heads=8, vocab_size=128_256, tie_word_embeddings=False,
+    )  # fmt: skip
+    with torch.device("meta"):
+        backbone = AutoModelForCausalLM.from_config(llama)
+    module = instantiate(config.model, backbone=backbone)
+    assert isinstance(module, BalconyModule)
+    assert module.trained_parameters == 654_348_288
+    assert module.exits.depths == (15, 18, 21)
+
+
+def test_the_chosen_data_replace_the_experiments_own():
+    config = composed(
+        "experiment=balcony_llama3", "data=text", "data.path=mine.txt", "name=balcony_llama3"
+    )
+    assert config.data.name == "text"
+    assert config.data.path == "mine.txt"
