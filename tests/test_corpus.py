@@ -1,8 +1,11 @@
+import json
 import re
+import sys
 from random import Random
 
-from belvedere.corpus import facts, instructions, phrasing
+from belvedere.corpus import facts, instructions, phrasing, recall
 from belvedere.corpus.build import Corpus, instruction_split, question_split
+from belvedere.submodels.loading import Backbone
 
 
 def test_questions_of_held_out_entities_are_in_no_document():
@@ -56,3 +59,20 @@ def test_instructions_are_split_by_what_is_given():
 def test_articles():
     assert phrasing.article("owl") == "an owl"
     assert phrasing.article("hen") == "a hen"
+
+
+def test_recall_counts_answers_letter_for_letter(backbone_folder, tmp_path, monkeypatch, capsys):
+    model, tokenizer = Backbone(str(backbone_folder)).load(), Backbone(str(backbone_folder))
+    prompts = ["Question: a?\nAnswer:", "Question: a longer one, for the padding?\nAnswer:"]
+    together = recall.answers(model, tokenizer.tokenizer(), prompts)
+    alone = [recall.answers(model, tokenizer.tokenizer(), [prompt])[0] for prompt in prompts]
+    assert together == alone
+    records = [
+        {"question": "a?", "question_source": "x", "answer": {"aliases": [alone[0]]}},
+        {"question": "a?", "question_source": "x", "answer": {"aliases": ["never"]}},
+    ]
+    file = tmp_path / "questions.jsonl"
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    monkeypatch.setattr(sys, "argv", ["recall", str(backbone_folder), str(file)])
+    recall.main()
+    assert "50.0% of 2" in capsys.readouterr().out
