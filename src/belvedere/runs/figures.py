@@ -29,7 +29,7 @@ def write_figures(submodels: list[dict[str, Any]], folder: Path) -> list[Path]:
 
 def draw(submodels: list[dict[str, Any]], key: str, label: str) -> Figure:
     """Agreement and KL of every method against ``key`` of its sub-models."""
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
     methods = list(dict.fromkeys(row["method"] for row in submodels if row["kind"] != "full"))
     for axes, (metric, title) in zip(figure.subplots(1, 2), METRICS.items(), strict=True):
         for method, (colour, marker) in zip(methods, STYLES, strict=False):
@@ -46,5 +46,6 @@ def draw(submodels: list[dict[str, Any]], key: str, label: str) -> Figure:
         axes.set(xlabel=label, title=title)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].legend(frameon=False, fontsize=9)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     return figure
