@@ -14,16 +14,17 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from belvedere.errors import BadInput
-from belvedere.metrics.language import SubModelQuality
+from belvedere.metrics.language import SubModelQuality, logged
 from belvedere.optimisation import Optimisation
 from belvedere.submodels.backbone import (
+    decoder_inputs,
     head_weight_of,
     norm_of,
     num_layers_of,
     read_depths,
     sha256_of_weights,
 )
-from belvedere.submodels.described import Described
+from belvedere.submodels.described import Described, raw_exit_name, raw_exits
 from belvedere.submodels.exits import ExitConfig, build_exits
 from belvedere.submodels.loading import safetensors_header
 from belvedere.submodels.lora import adapters_off, add_lora
@@ -97,9 +98,9 @@ class BalconyModule(LightningModule):
         self.trained = trained
         self.strict_loading = False  # the backbone is not in the checkpoint
         self.names = [f"exit_{depth}" for depth in self.exits.depths]
-        self.raw_names = [f"raw_exit_{depth}" for depth in self.exits.depths]
+        raw_names = [raw_exit_name(depth) for depth in self.exits.depths]
         self.validation_quality = SubModelQuality(self.names)
-        self.test_quality = SubModelQuality(self.names + self.raw_names)
+        self.test_quality = SubModelQuality(self.names + raw_names)
         self.results: dict[str, dict[str, float]] = {}
 
     @property
@@ -121,10 +122,7 @@ class BalconyModule(LightningModule):
             Hidden states before the head, each [batch, length, hidden]: of the exits; of the raw
             stream at the same depths, before any norm; of the full model that the exits learn from.
         """
-        inputs: dict[str, Any] = {
-            "input_ids": batch["input_ids"],
-            "position_ids": batch["position_ids"],
-        }
+        inputs = decoder_inputs(batch)
         frozen: AbstractContextManager = (
             torch.no_grad() if self.trained == "exits" else nullcontext()
         )
@@ -200,9 +198,7 @@ class BalconyModule(LightningModule):
     def _log_quality(self, split: str, quality: SubModelQuality) -> dict[str, dict[str, float]]:
         values = quality.compute()
         quality.reset()
-        for name, metrics in values.items():
-            for metric, value in metrics.items():
-                self.log(f"{split}/{metric}/{name}", value, rank_zero_only=True)
+        self.log_dict(logged(split, values), rank_zero_only=True)
         return values
 
     def configure_optimizers(self) -> Any:
@@ -226,12 +222,9 @@ class BalconyModule(LightningModule):
                     view=partial(submodel, self.backbone, depth, exit),
                 )
             )
-        for depth, name in zip(self.exits.depths, self.raw_names, strict=True):
-            view = partial(submodel, self.backbone, depth)
-            found.append(Described(name, "baseline", "raw early exit", depth, 0, view))
         full_trained = sum(p.numel() for p in self.backbone.parameters() if p.requires_grad)
         full = Described("full", "full", "backbone", layers, full_trained, lambda: self.backbone)
-        return [*found, full]
+        return [*found, *raw_exits(self.backbone, self.exits.depths), full]
 
     def trained_state(self) -> dict[str, Tensor]:
         """The tensors that the run trains, by name: what a checkpoint holds of the model."""

@@ -10,10 +10,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PreTrainedTokenizerBase
 
 from belvedere.corpus.instructions import Instruction, as_text
+from belvedere.submodels.decoding import complete
 from belvedere.submodels.loading import Backbone
 
 NEW_TOKENS = 40
@@ -28,24 +28,9 @@ def prompt_of(record: dict[str, Any]) -> tuple[str, list[str], str]:
     return text, [record["output"]], record["task"]
 
 
-@torch.inference_mode()
 def answers(model: Any, tokenizer: PreTrainedTokenizerBase, prompts: list[str]) -> list[str]:
     """What the model writes after each prompt, greedily, up to the end of its text."""
-    encoded = [[tokenizer.bos_token_id, *tokenizer(p, verbose=False).input_ids] for p in prompts]
-    longest = max(map(len, encoded))
-    pad = tokenizer.pad_token_id
-    ids = torch.tensor([[pad] * (longest - len(row)) + row for row in encoded])
-    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in encoded])
-    output = model.generate(
-        ids,
-        attention_mask=mask,
-        max_new_tokens=NEW_TOKENS,
-        do_sample=False,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=pad,
-    )
-    written = tokenizer.batch_decode(output[:, longest:], skip_special_tokens=True)
-    return [text.strip() for text in written]
+    return [text.strip() for text in complete(model, tokenizer, prompts, NEW_TOKENS)]
 
 
 def main() -> None:

@@ -43,6 +43,15 @@ class Record:
         return value
 
 
+def unreadable(place: Path, error: OSError) -> BadInput:
+    """What to raise for a file or folder that the system does not let us read."""
+    return BadInput(
+        f"cannot be read ({error.strerror or error})",
+        where=str(place),
+        remedy="check its permissions",
+    )
+
+
 def find_files(path: str | Path) -> list[Path]:
     """The data files at a path: itself, or those in it if it is a folder, in order of name.
 
@@ -65,9 +74,7 @@ def find_files(path: str | Path) -> list[Path]:
     try:
         files = sorted(p for p in place.iterdir() if p.suffix in SUFFIXES)
     except OSError as error:
-        raise BadInput(
-            f"cannot be read ({error.strerror})", where=str(place), remedy="check its permissions"
-        ) from error
+        raise unreadable(place, error) from error
     if not files:
         raise BadInput(
             "no data files in this folder", where=str(place), remedy=f"give {', '.join(SUFFIXES)}"
@@ -89,11 +96,7 @@ def read_records(file: Path) -> Iterator[Record]:
         reader = {".jsonl": _jsonl, ".json": _json, ".parquet": _parquet, ".txt": _paragraphs}
         yield from reader[file.suffix](file)
     except OSError as error:
-        raise BadInput(
-            f"cannot be read ({error.strerror or error})",
-            where=str(file),
-            remedy="check its permissions",
-        ) from error
+        raise unreadable(file, error) from error
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:

@@ -17,8 +17,8 @@ from belvedere.data.packing import WINDOW, Plan, pack
 from belvedere.data.records import Record, find_files
 from belvedere.data.token_cache import Tokens, encode, share_of, tokenised
 from belvedere.errors import BadInput
+from belvedere.submodels.losses import IGNORED
 
-IGNORED = -100
 Split = Literal["train", "validation", "test"]
 Batch = dict[str, Tensor]
 
@@ -119,8 +119,6 @@ class TextDataModule(LightningDataModule):
             chosen = {"train": ~test & ~validation, "validation": validation, "test": test}
             for part, where in chosen.items():
                 self._pack(part, tokens, np.flatnonzero(where))  # type: ignore[arg-type]
-        if "validation" in self.rows:
-            self.rows.setdefault("test", self.rows["validation"])
         for wanted in ("train", "validation"):
             if wanted not in self.rows or not len(self.rows[wanted]):
                 raise BadInput(
@@ -128,7 +126,7 @@ class TextDataModule(LightningDataModule):
                     where=", ".join(map(str, self.paths)),
                     remedy="give more documents, or change data.held_out",
                 )
-        if not len(self.rows["test"]):
+        if not self.rows.get("test"):
             self.rows["test"] = self.rows["validation"]
 
     def _pack(self, split: Split, tokens: Tokens, documents: NDArray[np.int64]) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from belvedere.data.records import read_records
+from belvedere.data.records import read_records, unreadable
 from belvedere.errors import BadInput
 
 BATCH = 1024
@@ -88,11 +88,7 @@ def _key(files: list[Path], tokenizer: PreTrainedTokenizerBase, column: str) -> 
             with file.open("rb") as opened:
                 digest.update(hashlib.file_digest(opened, "sha256").digest())
         except OSError as error:
-            raise BadInput(
-                f"cannot be read ({error.strerror})",
-                where=str(file),
-                remedy="check its permissions",
-            ) from error
+            raise unreadable(file, error) from error
     return digest.hexdigest()[:32]
 
 

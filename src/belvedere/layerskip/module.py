@@ -15,9 +15,10 @@ from belvedere.layerskip.schedule import (
     enabled_layers,
     normalised_weights,
 )
-from belvedere.metrics.language import SubModelQuality
+from belvedere.metrics.language import SubModelQuality, logged
 from belvedere.optimisation import Optimisation
 from belvedere.submodels.backbone import (
+    decoder_inputs,
     head_weight_of,
     layers_of,
     norm_of,
@@ -25,7 +26,7 @@ from belvedere.submodels.backbone import (
     read_depths,
     validate_depths,
 )
-from belvedere.submodels.described import Described
+from belvedere.submodels.described import Described, raw_exit_name, raw_exits
 from belvedere.submodels.losses import HeadLosses, head_losses
 from belvedere.submodels.views import submodel
 
@@ -61,8 +62,8 @@ class LayerSkipModule(LightningModule):
         self.rotation = rotation
         add_layer_dropout(layers_of(self.model), dropout_rates(self.layers, dropout))
         self.names = [f"exit_{depth}" for depth in self.depths]
-        self.raw_names = [f"raw_exit_{depth}" for depth in self.depths]
-        self.own, self.raw = SubModelQuality([*self.names, "full"]), SubModelQuality(self.raw_names)
+        self.own = SubModelQuality([*self.names, "full"])
+        self.raw = SubModelQuality([raw_exit_name(depth) for depth in self.depths])
         self.results: dict[str, dict[str, float]] = {}
         self.strict_loading = False  # the original is not in the checkpoint
 
@@ -74,7 +75,7 @@ class LayerSkipModule(LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """The weighted cross-entropy of this step's layers through the shared norm and head."""
-        inputs: dict[str, Any] = {k: batch[k] for k in ("input_ids", "position_ids")}
+        inputs = decoder_inputs(batch)
         enabled = enabled_layers(self.global_step, self.layers, self.rotation)
         depths = [layer + 1 for layer in enabled[:-1]]
         taps = read_depths(self.model, depths, **inputs)
@@ -94,7 +95,7 @@ class LayerSkipModule(LightningModule):
 
     def evaluate(self, model: PreTrainedModel, batch: dict[str, Tensor]) -> HeadLosses:
         """Early exits and full depth of a model against the original full model."""
-        inputs: dict[str, Any] = {k: batch[k] for k in ("input_ids", "position_ids")}
+        inputs = decoder_inputs(batch)
         taps = read_depths(model, self.depths, **inputs)
         norm = norm_of(model)
         students = [norm(tap.hidden) for tap in taps.at.values()]
@@ -123,9 +124,7 @@ class LayerSkipModule(LightningModule):
         self.own.reset()
         self.raw.reset()
         self.results = {**own, **raw, "full": own["full"], "original_full": raw["full"]}
-        for name, metrics in self.results.items():
-            for metric, value in metrics.items():
-                self.log(f"{split}/{metric}/{name}", value, rank_zero_only=True)
+        self.log_dict(logged(split, self.results), rank_zero_only=True)
 
     test_step = validation_step
     on_test_epoch_end = on_validation_epoch_end
@@ -144,13 +143,11 @@ class LayerSkipModule(LightningModule):
             )
             for name, depth in zip(self.names, self.depths, strict=True)
         ]
-        for name, depth in zip(self.raw_names, self.depths, strict=True):
-            view = partial(submodel, self.backbone, depth)
-            found.append(Described(name, "baseline", "raw early exit", depth, 0, view))
         full = partial(submodel, self.model, self.layers)
         original = partial(submodel, self.backbone, self.layers)
         return [
             *found,
+            *raw_exits(self.backbone, self.depths),
             Described("full", "full", "layerskip", self.layers, trained, full),
             Described("original_full", "baseline", "backbone", self.layers, 0, original),
         ]

@@ -70,6 +70,15 @@ class SubModelQuality(Metric):
         return {name: _values(ce[i], kl[i], agreement[i]) for i, name in enumerate(self.names)}
 
 
+def logged(split: str, quality: dict[str, dict[str, float]]) -> dict[str, float]:
+    """What `SubModelQuality` computed, under the names that loggers get: ``split/metric/name``."""
+    return {
+        f"{split}/{metric}/{name}": value
+        for name, metrics in quality.items()
+        for metric, value in metrics.items()
+    }
+
+
 def _values(ce: Tensor, kl: Tensor, agreement: Tensor) -> dict[str, float]:
     return {
         "loss": float(ce),

@@ -1,22 +1,22 @@
 """The LightningModule that trains a whole decoder as a language model."""
 
-from functools import partial
 from typing import Any
 
 from lightning.pytorch import LightningModule
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from belvedere.metrics.language import SubModelQuality
+from belvedere.metrics.language import SubModelQuality, logged
 from belvedere.optimisation import Optimisation
 from belvedere.submodels.backbone import (
+    decoder_inputs,
     head_weight_of,
     norm_of,
     num_layers_of,
     read_depths,
     validate_depths,
 )
-from belvedere.submodels.described import Described
+from belvedere.submodels.described import Described, raw_exit_name, raw_exits
 from belvedere.submodels.losses import head_losses
 from belvedere.submodels.views import submodel
 
@@ -37,15 +37,12 @@ class PretrainModule(LightningModule):
         self.backbone = backbone.train()
         self.optimisation = optimisation
         self.depths = validate_depths(list(depths), num_layers_of(backbone))
-        self.quality = SubModelQuality([f"raw_exit_{depth}" for depth in self.depths])
+        self.quality = SubModelQuality([raw_exit_name(depth) for depth in self.depths])
         self.results: dict[str, dict[str, float]] = {}
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """The loss of one packed batch (see `TextDataModule`), in nats for each token."""
-        inputs: dict[str, Any] = {
-            "input_ids": batch["input_ids"],
-            "position_ids": batch["position_ids"],
-        }
+        inputs = decoder_inputs(batch)
         hidden = read_depths(self.backbone, (), **inputs).final
         assert hidden is not None
         losses = head_losses(
@@ -56,10 +53,7 @@ class PretrainModule(LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Add a held-out batch to the quality of the model and of its raw early exits."""
-        inputs: dict[str, Any] = {
-            "input_ids": batch["input_ids"],
-            "position_ids": batch["position_ids"],
-        }
+        inputs = decoder_inputs(batch)
         taps = read_depths(self.backbone, self.depths, **inputs)
         norm = norm_of(self.backbone)
         raw = [norm(tap.hidden) for tap in taps.at.values()]
@@ -71,9 +65,7 @@ class PretrainModule(LightningModule):
         self.results = self.quality.compute()
         self.quality.reset()
         split = "test" if self.trainer.testing else "validation"
-        for name, metrics in self.results.items():
-            for metric, value in metrics.items():
-                self.log(f"{split}/{metric}/{name}", value, rank_zero_only=True)
+        self.log_dict(logged(split, self.results), rank_zero_only=True)
 
     test_step = validation_step
     on_test_epoch_end = on_validation_epoch_end
@@ -85,23 +77,10 @@ class PretrainModule(LightningModule):
 
     def described(self) -> list[Described]:
         """Raw early exits, and the full model."""
-        found = [
-            Described(
-                f"raw_exit_{depth}",
-                "baseline",
-                "raw early exit",
-                depth,
-                0,
-                partial(submodel, self.backbone, depth),
-            )
-            for depth in self.depths
-        ]
         layers = num_layers_of(self.backbone)
         trained = sum(p.numel() for p in self.backbone.parameters())
-        return [*found, Described("full", "full", "pretraining", layers, trained, self._full)]
-
-    def _full(self) -> PreTrainedModel:
-        return self.backbone
+        full = Described("full", "full", "pretraining", layers, trained, lambda: self.backbone)
+        return [*raw_exits(self.backbone, self.depths), full]
 
     def save_model(self, folder: str) -> None:
         """Write the model as an ordinary checkpoint of its class, in bfloat16."""

@@ -4,15 +4,15 @@ import sys
 import time
 from typing import Any, cast
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ProgressBar, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from belvedere.runs.figures import draw
+from belvedere.submodels.decoding import complete
 from belvedere.submodels.described import Reported
+from belvedere.submodels.losses import IGNORED
 
 
 class StepClock(Callback):
@@ -48,7 +48,7 @@ class StepClock(Callback):
     ) -> None:
         """Count a batch, and log the speed over the last ones."""
         now = time.perf_counter()
-        tokens = int((batch["labels"] != -100).sum()) * trainer.world_size
+        tokens = int((batch["labels"] != IGNORED).sum()) * trainer.world_size
         self.tokens_seen += tokens
         self.seconds += now - (self._since or now)
         self._since = now
@@ -134,7 +134,11 @@ class TextSamples(Callback):
             return
         for described in cast(Reported, module).described():
             view = described.view().eval()
-            self.samples[described.name] = [self.continued(view, p) for p in self.prompts]
+            self.samples[described.name] = [
+                text
+                for prompt in self.prompts
+                for text in complete(view, self.tokenizer, [prompt], self.new_tokens)
+            ]
         rows = ["| sub-model | " + " | ".join(_cell(p) for p in self.prompts) + " |"]
         rows.append("|---" * (len(self.prompts) + 1) + "|")
         for name, texts in self.samples.items():
@@ -142,26 +146,6 @@ class TextSamples(Callback):
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_text("samples", "\n".join(rows), trainer.global_step)
-
-    def continued(self, model: Any, prompt: str) -> str:
-        """The text that the model adds to a prompt, up to its end-of-text token."""
-        ids = _with_bos(self.tokenizer, prompt).to(model.device)
-        with torch.inference_mode():
-            output = model.generate(
-                ids,
-                attention_mask=torch.ones_like(ids),
-                max_new_tokens=self.new_tokens,
-                do_sample=False,
-                eos_token_id=self.tokenizer.eos_token_id,
-                pad_token_id=self.tokenizer.pad_token_id or self.tokenizer.eos_token_id,
-            )
-        return str(self.tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True))
-
-
-def _with_bos(tokenizer: PreTrainedTokenizerBase, text: str) -> Tensor:
-    ids = tokenizer(text, add_special_tokens=False).input_ids
-    bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    return torch.tensor([[*bos, *ids]])
 
 
 def _cell(text: str) -> str:

@@ -182,6 +182,11 @@ class Taps:
     final: Tensor | None
 
 
+def decoder_inputs(batch: dict[str, Tensor]) -> dict[str, Any]:
+    """What the decoder takes of a packed batch: tokens, and positions that part its documents."""
+    return {name: batch[name] for name in ("input_ids", "position_ids")}
+
+
 class _Stop(Exception):
     """Ends a forward pass at the deepest wanted depth; never leaves `read_depths`."""
 

@@ -1,10 +1,13 @@
 """What a report says of one sub-model, beside its metrics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol
 
 from transformers import PreTrainedModel
+
+from belvedere.submodels.views import submodel
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,26 @@ class Described:
     def parameters(self) -> int:
         """How many parameters the sub-model uses, shared ones counted once."""
         return sum(p.numel() for p in self.view().parameters())
+
+
+def raw_exits(backbone: PreTrainedModel, depths: Iterable[int]) -> list[Described]:
+    """Early exits through the backbone's own norm and head, with no training: the baseline."""
+    return [
+        Described(
+            raw_exit_name(depth),
+            "baseline",
+            "raw early exit",
+            depth,
+            0,
+            partial(submodel, backbone, depth),
+        )
+        for depth in depths
+    ]
+
+
+def raw_exit_name(depth: int) -> str:
+    """What reports call the raw early exit at a depth."""
+    return f"raw_exit_{depth}"
 
 
 class Reported(Protocol):
