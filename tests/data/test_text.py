@@ -25,11 +25,10 @@ def corpus(tmp_path, sentences):
 
 
 def module(tokenizer, tmp_path, **options):
-    options = {"path": str(tmp_path / "corpus.jsonl")} | options
+    options = {"path": str(tmp_path / "corpus.jsonl"), "batch_size": 4} | options
     return TextDataModule(
-        tokenizer, "test", sequence_length=64, batch_size=4, cache_dir=str(tmp_path / "cache"),
-        **options,
-    )  # fmt: skip
+        tokenizer, "test", sequence_length=64, cache_dir=str(tmp_path / "cache"), **options
+    )
 
 
 @settings(deadline=None, max_examples=50)
@@ -242,3 +241,31 @@ def test_bad_files_are_named(name, content, message, tokenizer, tmp_path):
 def test_a_set_that_is_not_there(tokenizer, tmp_path):
     with pytest.raises(BadInput, match=r"cannot be loaded.*data=text data\.path=FILE"):
         module(tokenizer, tmp_path, path=None, hub=str(tmp_path / "nowhere")).setup()
+
+
+def test_a_stream_begins_anew_when_it_ends(corpus, tokenizer, tmp_path):
+    (tmp_path / "hub").mkdir()
+    corpus.rename(tmp_path / "hub" / "train.jsonl")
+    options = {"path": None, "hub": str(tmp_path / "hub"), "eval_tokens": 200, "batch_size": 1}
+    data = module(tokenizer, tmp_path, **options)
+    data.setup()
+    loader = iter(data.train_dataloader())
+    first = next(loader)["input_ids"].tolist()
+    seen = [first]
+    while len(seen) < 2000 and seen.count(first) < 3:
+        seen.append(next(loader)["input_ids"].tolist())
+    epoch = seen.index(first, 1)
+    assert seen[epoch : 2 * epoch] == seen[:epoch]
+
+    # Stopped in the second epoch, a run goes on there, and its third epoch begins at the beginning.
+    before = module(tokenizer, tmp_path, **options)
+    before.setup()
+    stopped = before.train_dataloader()
+    for _ in zip(stopped, range(epoch + 2), strict=False):
+        state = stopped.state_dict()
+    again = module(tokenizer, tmp_path, **options)
+    again.setup()
+    resumed = again.train_dataloader()
+    resumed.load_state_dict(state)
+    rows = [b["input_ids"].tolist() for b, _ in zip(resumed, range(epoch), strict=False)]
+    assert rows == (seen[:epoch] * 3)[epoch + 2 : 2 * epoch + 2]

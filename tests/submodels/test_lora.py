@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from belvedere.errors import BadInput
-from belvedere.submodels.backbone import layers_of, read_depths
+from belvedere.submodels.backbone import layers_of, read_depths, sha256_of_weights
 from belvedere.submodels.exits import ExitConfig, build_exits
-from belvedere.submodels.lora import adapters_off, add_lora
+from belvedere.submodels.lora import adapters_off, add_lora, without_adapters
 from belvedere.submodels.views import submodel
 
 
@@ -115,3 +115,15 @@ def test_wrong_targets_and_second_adapters_are_refused(llama):
     add_lora(llama)
     with pytest.raises(BadInput, match="has adapters already"):
         add_lora(llama)
+
+
+@torch.no_grad()
+def test_the_hash_and_the_full_view_know_nothing_of_adapters(llama, tokens):
+    before, logits = sha256_of_weights(llama), llama(tokens).logits
+    adapt(llama)
+    assert sha256_of_weights(llama) == before
+    view = without_adapters(submodel(llama, 5))
+    assert torch.equal(view(tokens).logits, logits)
+    assert not torch.allclose(llama(tokens).logits, logits)  # the parent's are still on
+    llama.get_parameter("model.layers.0.self_attn.q_proj.base_layer.weight")[0, 0] += 1
+    assert sha256_of_weights(llama) != before

@@ -27,7 +27,7 @@ from belvedere.submodels.backbone import (
 from belvedere.submodels.described import Described, raw_exit_name, raw_exits
 from belvedere.submodels.exits import ExitConfig, build_exits
 from belvedere.submodels.loading import safetensors_header
-from belvedere.submodels.lora import adapters_off, add_lora
+from belvedere.submodels.lora import adapters_off, add_lora, without_adapters
 from belvedere.submodels.losses import HeadLosses, head_losses
 from belvedere.submodels.views import submodel
 
@@ -222,9 +222,15 @@ class BalconyModule(LightningModule):
                     view=partial(submodel, self.backbone, depth, exit),
                 )
             )
-        full_trained = sum(p.numel() for p in self.backbone.parameters() if p.requires_grad)
-        full = Described("full", "full", "backbone", layers, full_trained, lambda: self.backbone)
+        # The adapters of ``lora`` are not in the full model.
+        unfrozen = self.backbone.parameters() if self.trained == "unfrozen" else ()
+        full_trained = sum(p.numel() for p in unfrozen)
+        full = Described("full", "full", "backbone", layers, full_trained, self.full_model)
         return [*found, *raw_exits(self.backbone, self.exits.depths), full]
+
+    def full_model(self) -> PreTrainedModel:
+        """The model that the exits learn from, as a view; without the adapters of ``lora``."""
+        return without_adapters(submodel(self.backbone, num_layers_of(self.backbone)))
 
     def trained_state(self) -> dict[str, Tensor]:
         """The tensors that the run trains, by name: what a checkpoint holds of the model."""

@@ -22,7 +22,7 @@ from random import Random
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from belvedere.corpus import facts, instructions, phrasing, stories
+from belvedere.corpus import facts, instructions, phrasing, stories, words
 from belvedere.corpus.instructions import Instruction
 from belvedere.corpus.phrasing import Question, Storyteller
 
@@ -30,14 +30,14 @@ DOCUMENTS = {"train": 400_000, "validation": 3_000, "test": 3_000}
 INSTRUCTIONS = {"train": 6_000, "validation": 500, "test": 1_000}
 # Share of the documents of each kind.
 MIXTURE = {
-    "portrait": 0.32,
-    "collection": 0.07,
-    "two_steps": 0.10,
+    "portrait": 0.20,
+    "collection": 0.05,
+    "two_steps": 0.08,
     "numbers": 0.05,
-    "words": 0.04,
-    "story": 0.12,
-    "questions": 0.12,
-    "instruction": 0.18,
+    "words": 0.05,
+    "story": 0.09,
+    "questions": 0.10,
+    "instruction": 0.38,
 }
 
 
@@ -95,9 +95,9 @@ def word_facts(rng: Random) -> str:
 
     def one() -> str:
         word, other = rng.choice(sorted(instructions.OPPOSITES.items()))
-        category = rng.choice(sorted(instructions.CATEGORIES))
-        member = rng.choice([w for w in instructions.CATEGORIES[category] if w != "orange"])
-        noun = rng.choice([*instructions.FRUITS, *instructions.TOOLS, *stories.OBJECTS])
+        category = rng.choice(sorted(words.CATEGORIES))
+        member = rng.choice([w for w in words.CATEGORIES[category] if w != "orange"])
+        noun = rng.choice(words.NOUNS)
         return rng.choice(
             (
                 f"The opposite of {word} is {other}.",

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from random import Random
 
-from belvedere.corpus.stories import COLOURS, NAMES, OBJECTS, PLACES, WEEKDAYS
+from belvedere.corpus.stories import NAMES, OBJECTS, PLACES, WEEKDAYS
+from belvedere.corpus.words import CATEGORIES, NOUNS, WORDS
 
 
 @dataclass(frozen=True)
@@ -25,24 +26,6 @@ class Instruction:
         return asdict(self)
 
 
-FRUITS = [
-    "apple",
-    "pear",
-    "plum",
-    "cherry",
-    "lemon",
-    "grape",
-    "peach",
-    "melon",
-    "banana",
-    "orange",
-    "mango",
-    "fig",
-]
-TOOLS = ["hammer", "saw", "drill", "spade", "rake", "axe", "chisel", "ladder", "brush", "knife"]
-BEASTS = ["cat", "dog", "horse", "lion", "bear", "sheep", "goat", "rabbit", "owl", "duck"]
-CATEGORIES = {"fruit": FRUITS, "tool": TOOLS, "animal": BEASTS, "colour": COLOURS}
-WORDS = sorted({*FRUITS, *TOOLS, *BEASTS, *COLOURS, *OBJECTS, *PLACES})
 OPPOSITES = dict(
     pair.split("-")
     for pair in [
@@ -289,7 +272,7 @@ def opposite(rng: Random) -> Instruction:
 
 def make_plural(rng: Random) -> Instruction:
     """The plural of a noun."""
-    noun = rng.choice([*FRUITS, *TOOLS, *OBJECTS, *sorted(IRREGULAR_PLURALS)])
+    noun = rng.choice([*NOUNS, *sorted(IRREGULAR_PLURALS)])
     wordings = ("Write the plural of this noun.", "Put this word into the plural.")
     return make("plural", rng, wordings, noun, plural(noun))
 
@@ -384,16 +367,18 @@ def replace_word(rng: Random) -> Instruction:
     return make("replace_word", rng, wordings, joined(words), output)
 
 
-TASKS: tuple[Callable[[Random], Instruction], ...] = (
-    sort_numbers, sort_words, reverse_list, count_items, pick_item, arithmetic, extremum, parity,
-    continue_sequence, number_in_words, roman_numeral, opposite, make_plural, classify, odd_one_out,
-    extract, format_list, format_date, upper_case, contains, replace_word,
-)  # fmt: skip
+# How often each task comes: rules that take more than copying need many more examples.
+TASKS: dict[Callable[[Random], Instruction], int] = {
+    sort_numbers: 4, sort_words: 4, reverse_list: 3, count_items: 2, pick_item: 2, arithmetic: 4,
+    extremum: 2, parity: 1, continue_sequence: 2, number_in_words: 1, roman_numeral: 1, opposite: 1,
+    make_plural: 2, classify: 1, odd_one_out: 1, extract: 2, format_list: 2, format_date: 1,
+    upper_case: 3, contains: 2, replace_word: 3,
+}  # fmt: skip
 
 
 def instruction(rng: Random) -> Instruction:
     """One instruction of a random task."""
-    return rng.choice(TASKS)(rng)
+    return rng.choices(list(TASKS), list(TASKS.values()))[0](rng)
 
 
 def as_text(item: Instruction) -> str:

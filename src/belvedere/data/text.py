@@ -146,7 +146,7 @@ class TextDataModule(LightningDataModule):
 
     def _open_hub(self) -> None:
         """Hold out the stream's first documents that their hash sends there; stream the others."""
-        stream = _load_stream(self.hub, self.hub_config, self.hub_split)
+        stream = self.open_stream()
         first = next(iter(stream), None)
         if first is None:
             raise BadInput("the set has no records", where=f"data.hub={self.hub}")
@@ -170,7 +170,15 @@ class TextDataModule(LightningDataModule):
             if not len(tokens):
                 raise BadInput(f"no documents for the {split} split", where=f"data.hub={self.hub}")
             self._pack(split, tokens, np.arange(len(tokens)))  # type: ignore[arg-type]
-        self.stream = StreamedRows(self, stream)
+        self.stream = StreamedRows(self)
+
+    def open_stream(self) -> Any:
+        """The hub's set from its beginning, this process's share of it."""
+        from datasets.distributed import split_dataset_by_node
+
+        stream = _load_stream(self.hub, self.hub_config, self.hub_split)
+        rank, world = self._place()
+        return split_dataset_by_node(stream, rank, world) if world > 1 else stream
 
     def summary(self) -> dict[str, Any]:
         """What a report says of the data: its size, and what was cut, padded or left out."""
@@ -335,9 +343,8 @@ class Order(Sampler[int]):
 class StreamedRows(IterableDataset[Batch]):
     """Rows packed from a stream, a window of documents at a time; resumes at its window."""
 
-    def __init__(self, module: TextDataModule, stream: Any) -> None:
+    def __init__(self, module: TextDataModule) -> None:
         self.module = module
-        self.stream = stream
         self.empty = 0
         self._window_state: dict[str, Any] | None = None
         self._emitted = 0
@@ -353,10 +360,7 @@ class StreamedRows(IterableDataset[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         """Endless rows: the stream begins anew when it ends."""
-        from datasets.distributed import split_dataset_by_node
-
-        rank, world = self.module._place()
-        stream = split_dataset_by_node(self.stream, rank, world) if world > 1 else self.stream
+        stream = self.module.open_stream()
         skip = self._emitted
         if self._window_state is not None:
             stream.load_state_dict(self._window_state)
@@ -372,12 +376,8 @@ class StreamedRows(IterableDataset[Batch]):
                         yield row
                 skip = self._emitted = 0
                 self._window_state = stream.state_dict()
-            stream.load_state_dict(self._beginning(stream))
-
-    @staticmethod
-    def _beginning(stream: Any) -> dict[str, Any]:
-        fresh: dict[str, Any] = stream._init_state_dict()
-        return fresh
+            # Opened anew: a stream that was resumed would begin where it was resumed.
+            stream = self.module.open_stream()
 
     def _window(self, records: Iterator[dict[str, Any]]) -> tuple[list[str], bool]:
         texts: list[str] = []

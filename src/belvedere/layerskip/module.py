@@ -24,6 +24,7 @@ from belvedere.submodels.backbone import (
     norm_of,
     num_layers_of,
     read_depths,
+    sha256_of_weights,
     validate_depths,
 )
 from belvedere.submodels.described import Described, raw_exit_name, raw_exits
@@ -55,6 +56,7 @@ class LayerSkipModule(LightningModule):
         super().__init__()
         self.model = copy.deepcopy(backbone).train()
         self.backbone = backbone.requires_grad_(False)
+        self.backbone_hash = sha256_of_weights(backbone)
         self.optimisation = optimisation
         self.layers = num_layers_of(backbone)
         self.depths = validate_depths(list(depths), self.layers)

@@ -14,6 +14,7 @@ from belvedere.submodels.backbone import (
     norm_of,
     num_layers_of,
     read_depths,
+    sha256_of_weights,
     validate_depths,
 )
 from belvedere.submodels.described import Described, raw_exit_name, raw_exits
@@ -34,6 +35,7 @@ class PretrainModule(LightningModule):
         self, backbone: PreTrainedModel, optimisation: Optimisation, depths: tuple[int, ...]
     ) -> None:
         super().__init__()
+        self.backbone_hash = sha256_of_weights(backbone)
         self.backbone = backbone.train()
         self.optimisation = optimisation
         self.depths = validate_depths(list(depths), num_layers_of(backbone))
@@ -85,6 +87,9 @@ class PretrainModule(LightningModule):
     def save_model(self, folder: str) -> None:
         """Write the model as an ordinary checkpoint of its class, in bfloat16."""
         model = submodel(self.backbone, num_layers_of(self.backbone))
-        state = {key: value.bfloat16() for key, value in model.state_dict().items()}
+        tensors = model.state_dict()
+        # One cast for each tensor: a tied head stays tied, and is written once.
+        cast = {value.data_ptr(): value.bfloat16() for value in tensors.values()}
+        state = {key: cast[value.data_ptr()] for key, value in tensors.items()}
         model.config.dtype = "bfloat16"
         model.save_pretrained(folder, state_dict=state)

@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from belvedere.errors import BadInput
 from belvedere.runs.callbacks import DepthFigure, StepClock, TextSamples, progress
+from belvedere.runs.precision import fastest_precision
 from belvedere.runs.report import write_report
 from belvedere.submodels.backbone import num_layers_of, sha256_of_weights
 from belvedere.submodels.described import Reported
@@ -33,7 +34,6 @@ def train(config: DictConfig) -> dict[str, Any]:
     tokenizer = backbone.tokenizer()
     datamodule = instantiate(config.data, tokenizer=tokenizer)
     model = backbone.load()
-    hash_before = sha256_of_weights(model)
     module = instantiate(config.model, backbone=model)
     run_dir = open_run(config)
     clock, samples = StepClock(), TextSamples(tokenizer, list(config.samples))
@@ -50,6 +50,7 @@ def train(config: DictConfig) -> dict[str, Any]:
         "seed": config.seed,
         "seconds": round(time.perf_counter() - start, 1),
         "training_seconds": round(clock.seconds, 1),
+        "precision": trainer.precision,
         "steps": trainer.global_step,
         "tokens_seen": clock.tokens_seen,
         "data": datamodule.summary(),
@@ -57,7 +58,7 @@ def train(config: DictConfig) -> dict[str, Any]:
             "name": backbone.name,
             "layers": num_layers_of(module.backbone),
             "parameters": sum(p.numel() for p in model.parameters()),
-            "sha256_before": hash_before,
+            "sha256_before": module.backbone_hash,
             "sha256_after": sha256_of_weights(model),
         },
         "submodels": rows,
@@ -140,7 +141,10 @@ def build_trainer(config: DictConfig, run_dir: Path, extra: list[Callback]) -> T
     logger = instantiate(config.logger)
     logger.log_hyperparams(flat(OmegaConf.to_container(config, resolve=True)))
     callbacks = [checkpoints, LearningRateMonitor("step"), progress(), *extra]
-    return instantiate(config.trainer, logger=logger, callbacks=callbacks)
+    precision = config.trainer.precision
+    if precision == "auto":
+        precision = fastest_precision()
+    return instantiate(config.trainer, logger=logger, callbacks=callbacks, precision=precision)
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -106,8 +106,9 @@ def sha256_of_weights(module: nn.Module) -> str:
     """Hash of the names, dtypes, shapes and bytes of all parameters and buffers, in order of name.
 
     Equal hashes before and after a run prove that it left the module alone, bit for bit. A tensor
-    that has two names (a tied head) is hashed once, under its first. Sharded parameters (FSDP2) are
-    gathered one by one, so then every rank has to call this.
+    that has two names (a tied head) is hashed once, under its first. Adapters (peft's LoRA) are
+    left out, and the names are those without them. Sharded parameters (FSDP2) are gathered one by
+    one, so then every rank has to call this.
 
     Returns:
         64 hexadecimal digits.
@@ -117,7 +118,12 @@ def sha256_of_weights(module: nn.Module) -> str:
     """
     digest = hashlib.sha256()
     tensors = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    for name, tensor in sorted(tensors.items()):
+    own = {
+        name.replace(".base_layer.", "."): tensor
+        for name, tensor in tensors.items()
+        if ".lora_" not in name
+    }
+    for name, tensor in sorted(own.items()):
         if tensor.is_meta:
             raise BadInput(f"`{name}` has no values to hash", remedy="load the weights first")
         whole = tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor

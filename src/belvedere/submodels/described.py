@@ -61,10 +61,12 @@ class Reported(Protocol):
 
     Attributes:
         backbone: the model whose sub-models are reported.
+        backbone_hash: `sha256_of_weights` of it before training.
         results: after testing, the metrics of each sub-model by name.
     """
 
     backbone: PreTrainedModel
+    backbone_hash: str
     results: dict[str, dict[str, float]]
 
     def described(self) -> list[Described]:

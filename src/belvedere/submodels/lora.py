@@ -6,6 +6,7 @@ and views work as without them. Here and not in `backbone`, since only this need
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 from peft import LoraConfig
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -13,6 +14,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from belvedere.errors import BadInput
+
+Model = TypeVar("Model", bound=PreTrainedModel)
 
 
 def add_lora(
@@ -53,16 +56,33 @@ def adapters_off(model: nn.Module) -> Iterator[None]:
 
     Use it on whatever is called: a view and its parent switch independently.
     """
-    tuned = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
-    were_off = [module.disable_adapters for module in tuned]
-    # peft couples the switch with requires_grad, on parameters that views have in common.
-    trained = [(p, p.requires_grad) for module in tuned for p in module.parameters()]
-    for module in tuned:
-        module.enable_adapters(False)
+    tuned = _tuned(model)
+    were_on = [not module.disable_adapters for module in tuned]
+    _switch(tuned, [False] * len(tuned))
     try:
         yield
     finally:
-        for module, was_off in zip(tuned, were_off, strict=True):
-            module.enable_adapters(not was_off)
-        for parameter, requires_grad in trained:
-            parameter.requires_grad_(requires_grad)
+        _switch(tuned, were_on)
+
+
+def without_adapters(view: Model) -> Model:
+    """Turn a view's adapters off for good; its parent's stay as they are."""
+    tuned = _tuned(view)
+    _switch(tuned, [False] * len(tuned))
+    return view
+
+
+def _tuned(model: nn.Module) -> list[Any]:
+    return [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+
+
+def _switch(tuned: list[Any], on: list[bool]) -> None:
+    """Turn adapters on or off; ``requires_grad`` stays as it is.
+
+    peft couples the two, and views have the parameters in common.
+    """
+    trained = [(p, p.requires_grad) for module in tuned for p in module.parameters()]
+    for module, enabled in zip(tuned, on, strict=True):
+        module.enable_adapters(enabled)
+    for parameter, requires_grad in trained:
+        parameter.requires_grad_(requires_grad)
