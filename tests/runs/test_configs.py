@@ -1,5 +1,4 @@
 import itertools
-from pathlib import Path
 
 import pytest
 import torch
@@ -9,9 +8,7 @@ from omegaconf import OmegaConf
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from belvedere.balcony import BalconyModule
-from belvedere.runs.entry import register_resolvers
-
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+from belvedere.runs.entry import CONFIGS, register_resolvers
 
 
 def composed(*overrides):

@@ -150,6 +150,10 @@ def other_backbone(tmp_path, backbone_folder):
         (["backbone.dtype=float3"], "float3 is no dtype"),
         (["model.exits.depth=[1]"], "depth"),
         (["data=nothing"], "Could not find 'data/nothing'"),
+        (["data.batch_size=0"], "data.batch_size: 0 is too small"),
+        (["data.held_out=2"], "data.held_out: 2 is no share"),
+        (["trainer.max_steps=ten"], "trainer.max_steps: 'ten' is no number of steps"),
+        (["trainer.max_steps=0"], "trainer.max_steps: 0 is no number of steps"),
         (["resume=true"], "no run to resume"),
         (["model.trained=all"], "Balcony cannot train 'all'"),
     ],
@@ -158,9 +162,9 @@ def test_bad_input_is_one_line_and_code_2(run, capfd, options, message):
     with pytest.raises(SystemExit) as stopped:
         run("balcony_llama3", "model.exits.depths=[1]", *options)
     assert stopped.value.code == 2
-    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error:")]
-    assert len(lines) == 1
-    assert message in lines[0]
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
 
 
 def test_truncated_backbone_and_foreign_exits_are_refused(run, backbone_folder, tmp_path, capfd):

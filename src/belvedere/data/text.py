@@ -81,6 +81,15 @@ class TextDataModule(LightningDataModule):
             raise BadInput(
                 "give either data.path or data.hub", where="data", remedy="e.g. data.path=FILE"
             )
+        sizes = {"sequence_length": sequence_length, "batch_size": batch_size,
+                 "eval_batch_size": eval_batch_size}  # fmt: skip
+        for key, size in sizes.items():
+            if size < 1:
+                raise BadInput(f"{size} is too small", where=f"data.{key}", remedy="give 1 or more")
+        if not 0 <= held_out < 1:
+            raise BadInput(
+                f"{held_out} is no share", where="data.held_out", remedy="give 0 to less than 1"
+            )
         self.tokenizer = tokenizer
         self.name = name
         self.paths = [path] if isinstance(path, str) else list(path or [])

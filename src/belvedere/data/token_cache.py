@@ -7,6 +7,7 @@ tokenizer and the column. It is written beside and renamed, so that it is whole 
 import errno
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -23,6 +24,7 @@ from transformers import PreTrainedTokenizerBase
 from belvedere.data.records import read_records, unreadable
 from belvedere.errors import BadInput
 
+LOG = logging.getLogger(__name__)
 BATCH = 1024
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
@@ -58,6 +60,8 @@ def tokenised(
     folder = cache / _key(files, tokenizer, column)
     found = _open(folder)
     if found is None:
+        named = ", ".join(file.name for file in files)
+        LOG.info("tokenising %s, once: later runs open %s", named, cache)
         _write(files, tokenizer, column, folder)
         found = _open(folder)
     assert found is not None

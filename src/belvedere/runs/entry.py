@@ -2,31 +2,53 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+import hydra
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from belvedere.errors import BadInput
 
 PROJECT = Path(__file__).resolve().parents[3]
+CONFIGS = PROJECT / "configs"
 BAD_INPUT = 2
 INTERRUPTED = 130
 
 
-def run_verb(main: Callable[[], None]) -> None:
-    """Run a Hydra entry point; bad input ends with one line on stderr and exit code 2.
+def run_verb(verb: Callable[[DictConfig], object], config_name: str) -> None:
+    """Run a verb on the configuration of the command line; bad input ends with exit code 2.
 
-    With ``HYDRA_FULL_ERROR=1`` in the environment the traceback is shown instead.
+    It is then told in one line on stderr; with ``HYDRA_FULL_ERROR=1`` in the environment the
+    traceback is shown instead.
+
+    Args:
+        verb: what to do.
+        config_name: the file in ``configs/`` that the command line completes.
     """
     register_resolvers()
     full_error = os.environ.get("HYDRA_FULL_ERROR", "") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print and swallow
+
+    # Errors of the verb are met within the job: outside, Hydra has added a line of its own.
+    def job(config: DictConfig) -> None:
+        with one_line(full_error):
+            verb(config)
+
+    main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)
+    with one_line(full_error):
+        main(job)()
+
+
+@contextmanager
+def one_line(full_error: bool) -> Iterator[None]:
+    """End the program with one line and a code where the input is bad, or on Ctrl-C."""
     try:
-        main()
+        yield
     except (BadInput, HydraException, OmegaConfBaseException) as error:
         if full_error:
             raise

@@ -28,6 +28,7 @@ from belvedere.submodels.speed import measure_speed
 def train(config: DictConfig) -> dict[str, Any]:
     """Train the experiment, evaluate it on its test split, and write its report."""
     quiet()
+    check_steps(config)
     check_machine(config)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     backbone: Backbone = instantiate(config.backbone)
@@ -78,6 +79,18 @@ def quiet() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     torch.set_float32_matmul_precision("high")
+
+
+def check_steps(config: DictConfig) -> None:
+    """Refuse at once a number of steps that is none. Raises `BadInput`."""
+    for key, value in (
+        ("trainer.max_steps", config.trainer.max_steps),
+        ("checkpoint_every", config.checkpoint_every),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise BadInput(
+                f"{value!r} is no number of steps", where=key, remedy="give a whole number from 1"
+            )
 
 
 def check_machine(config: DictConfig) -> None:

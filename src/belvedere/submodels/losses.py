@@ -18,6 +18,8 @@ from belvedere.errors import BadInput
 
 IGNORED = -100
 CHUNK_ELEMENTS = 2**21
+FEWEST_TOKENS = 64
+"""A product of fewer rows spends its time on reading the head."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def head_losses(
         weights: of the students; by default their mean is formed.
         temperature: divides all logits in the KL, which is scaled back by its square.
         chunk_tokens: tokens whose logits are held at once; by default so many that a chunk's logits
-            have about eight million elements.
+            have about two million elements, but not fewer than `FEWEST_TOKENS`.
     """
     heads = [head] * len(students) if isinstance(head, Tensor) else list(head)
     if len(heads) != len(students) or not students:
@@ -93,7 +95,7 @@ def head_losses(
         ce_weight=ce_weight,
         weights=tuple(weights or [1 / len(students)] * len(students)),
         temperature=temperature,
-        chunk=chunk_tokens or max(16, CHUNK_ELEMENTS // heads[0].shape[0]),
+        chunk=chunk_tokens or max(FEWEST_TOKENS, CHUNK_ELEMENTS // heads[0].shape[0]),
         dtype=_matmul_dtype(flat[0]),
         grad=torch.is_grad_enabled(),
     )

@@ -1,0 +1,114 @@
+"""Memory and time of the fused losses against the plain formula that holds all logits.
+
+``python benchmarks/losses.py`` does one training step of a teacher and three exits over 2,048
+tokens and a vocabulary of 128,256: losses, agreement and the gradients of the exits' hidden states.
+Each measurement has a process of its own, so that one's memory does not hide the other's; the two
+take turns, and medians are printed. Memory is the peak above what stands before the step: weights
+and hidden states.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from belvedere.submodels.losses import head_losses
+
+EXITS = 3
+
+
+def plain(students: list[Tensor], head: Tensor, labels: Tensor, teacher: Tensor) -> Tensor:
+    """The mean KL and the figures that are logged with it, written down as they are defined."""
+    with torch.no_grad():
+        teacher_logits = (teacher @ head.T).float()
+        log_p = teacher_logits.log_softmax(-1)
+        top = teacher_logits.argmax(-1)
+        F.cross_entropy(teacher_logits, labels)
+    losses = []
+    for student in students:
+        logits = (student @ head.T).float()
+        log_q = logits.log_softmax(-1)
+        losses.append(F.kl_div(log_q, log_p, reduction="batchmean", log_target=True))
+        with torch.no_grad():
+            F.nll_loss(log_q, labels)
+            (logits.argmax(-1) == top).float().mean()
+    return torch.stack(losses).mean()
+
+
+def fused(students: list[Tensor], head: Tensor, labels: Tensor, teacher: Tensor) -> Tensor:
+    """The same by the suite's losses."""
+    return head_losses(students, head, labels, teacher=teacher).loss
+
+
+VARIANTS: dict[str, Callable[..., Tensor]] = {"plain": plain, "fused": fused}
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most memory that was in use until now."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kilobytes * (1 if sys.platform == "darwin" else 1024)
+
+
+def step(variant: str, args: argparse.Namespace) -> dict[str, float]:
+    """One step in this process: seconds, bytes above what stood before, and the loss."""
+    torch.manual_seed(0)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    head = torch.randn(args.vocabulary, args.hidden, device=device) / args.hidden**0.5
+    states = [torch.randn(args.tokens, args.hidden, device=device) for _ in range(1 + EXITS)]
+    labels = torch.randint(args.vocabulary, (args.tokens,), device=device)
+    students = [state.requires_grad_() for state in states[1:]]
+    torch.ones(256, 256, device=device) @ torch.ones(256, 256, device=device)  # start the threads
+    before = peak_bytes(device)
+    start = time.perf_counter()
+    loss = VARIANTS[variant](students, head, labels, states[0])
+    loss.backward()
+    value = float(loss.detach())  # waits for a GPU
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "bytes": peak_bytes(device) - before, "loss": value}
+
+
+def main() -> None:
+    """Measure both and print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--vocabulary", type=int, default=128_256)
+    parser.add_argument("--tokens", type=int, default=2_048)
+    parser.add_argument("--hidden", type=int, default=512)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", choices=VARIANTS, help="one measurement, in this process")
+    args = parser.parse_args()
+    if args.only:
+        print(json.dumps(step(args.only, args)))
+        return
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in VARIANTS}
+    for _ in range(args.repeats):
+        for name, rows in found.items():
+            command = [sys.executable, __file__, *sys.argv[1:], "--only", name]
+            rows.append(json.loads(subprocess.run(command, check=True, stdout=-1).stdout))
+    for name, rows in found.items():
+        seconds = [row["seconds"] for row in rows]
+        print(
+            f"{name}: {statistics.median(seconds):.2f} s ({min(seconds):.2f} to "
+            f"{max(seconds):.2f}), {statistics.median(r['bytes'] for r in rows) / 2**20:,.0f} MiB, "
+            f"loss {rows[0]['loss']:.6f}"
+        )
+    for key, what in (("seconds", "time"), ("bytes", "memory above the weights")):
+        pairs = zip(found["fused"], found["plain"], strict=True)
+        ratios = [ours[key] / theirs[key] for ours, theirs in pairs]
+        print(
+            f"fused / plain, {what}: {statistics.median(ratios):.1%} "
+            f"({min(ratios):.1%} to {max(ratios):.1%})"
+        )
+
+
+if __name__ == "__main__":
+    main()
