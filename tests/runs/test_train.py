@@ -8,6 +8,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from belvedere.runs import compare
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 
@@ -199,3 +201,19 @@ def test_exits_load_from_their_file(run, backbone_folder, tmp_path):
     save_file(trained, folder / "exits.safetensors")
     with pytest.raises(BadInput, match="another backbone"):
         module.load_model(str(folder))
+
+
+def test_a_sweep_is_compared_in_one_table(run, tmp_path, monkeypatch, capsys):
+    runs = tmp_path / "runs"
+    run(
+        "balcony_llama3", "seed=1,2", "model.exits.kind=layer,norm", "model.exits.depths=[1]",
+        "trainer.max_steps=2", "trainer.val_check_interval=2", f"hydra.sweep.dir={runs / 'sweep'}",
+        "--multirun",
+    )  # fmt: skip
+    capsys.readouterr()
+    monkeypatch.setattr(sys, "argv", ["compare", str(runs), "--output", str(tmp_path / "out")])
+    compare.main()
+    rows = capsys.readouterr().out.splitlines()
+    for method, count in (("balcony", 2), ("trained norm and head", 2), ("raw early exit", 4)):
+        (row,) = [row for row in rows if f"| {method} |" in row]
+        assert row.endswith(f"| {count} |")
