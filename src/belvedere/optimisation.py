@@ -41,8 +41,12 @@ class Optimisation:
         """The optimiser and its schedule over ``steps``, in the form that Lightning expects."""
         trained = [p for p in parameters if p.requires_grad]
         groups = [
-            {"params": [p for p in trained if p.ndim >= 2], "weight_decay": self.weight_decay},
-            {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+            {
+                "name": "matrices",
+                "params": [p for p in trained if p.ndim >= 2],
+                "weight_decay": self.weight_decay,
+            },
+            {"name": "vectors", "params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
         ]
         optimizer = AdamW(
             [group for group in groups if group["params"]],

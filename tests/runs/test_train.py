@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from belvedere.runs import compare
 
@@ -45,7 +46,9 @@ EXITS = ["model.exits.depths=[1,2,3]"]
 
 
 def test_balcony_trains_only_exits_and_reports_them(run):
-    folder = run("balcony_llama3", *EXITS, "model.optimisation.lr=1e-2")
+    folder = run(
+        "balcony_llama3", *EXITS, "model.optimisation.lr=1e-2", "trainer.log_every_n_steps=2"
+    )  # fmt: skip
     report = json.loads((folder / "report.json").read_text())
     assert report["steps"] == 6
     assert report["tokens_seen"] > 0
@@ -67,7 +70,16 @@ def test_balcony_trains_only_exits_and_reports_them(run):
     text = (folder / "report.md").read_text()
     assert text.splitlines()[2].startswith("| sub-model")
     assert "unchanged bit for bit" in text
-    assert list(folder.glob("events.out.tfevents.*"))
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    scalars = events.Tags()["scalars"]
+    assert {"train/kl_to_full/exit_1", "train/tokens_per_second", "lr-AdamW/matrices"} <= set(
+        scalars
+    )
+    (outcome,) = events.Scalars("outcome/agreement/exit_1")
+    assert outcome.value == pytest.approx(rows["exit_1"]["metrics"]["agreement"])
+    assert "quality_against_depth" in events.Tags()["images"]
+    assert events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
 
 
 def test_checkpoints_hold_the_exits_alone(run):

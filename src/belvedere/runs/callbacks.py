@@ -104,10 +104,18 @@ class LineProgress(ProgressBar):
         print(f"step {step}/{trainer.max_steps}  {shown}  left {left:.0f} s", flush=True)
 
 
+class BarProgress(RichProgressBar):
+    """Rich's bar over the steps of the run, whatever epoch they are in."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        # Lightning would write "Epoch 0/-2" of a run that is bounded by its steps.
+        return "Training"
+
+
 def progress() -> ProgressBar:
     """Rich's bar on a terminal, lines of text elsewhere."""
     if sys.stdout.isatty():
-        return RichProgressBar()
+        return BarProgress()
     return LineProgress()
 
 

@@ -12,6 +12,7 @@ import torch
 from hydra.utils import instantiate
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from transformers.utils import logging as transformers_logging
 
@@ -64,6 +65,7 @@ def train(config: DictConfig) -> dict[str, Any]:
         },
         "submodels": rows,
     }
+    log_outcome(trainer, config, rows)
     if trainer.is_global_zero:
         save_model(module, tokenizer, run_dir)
         write_report(report, run_dir, samples.samples)
@@ -152,12 +154,26 @@ def build_trainer(config: DictConfig, run_dir: Path, extra: list[Callback]) -> T
         enable_version_counter=False,
     )
     logger = instantiate(config.logger)
-    logger.log_hyperparams(flat(OmegaConf.to_container(config, resolve=True)))
     callbacks = [checkpoints, LearningRateMonitor("step"), progress(), *extra]
     precision = config.trainer.precision
     if precision == "auto":
         precision = fastest_precision()
     return instantiate(config.trainer, logger=logger, callbacks=callbacks, precision=precision)
+
+
+def log_outcome(trainer: Trainer, config: DictConfig, rows: list[dict[str, Any]]) -> None:
+    """Fill TensorBoard's table of runs: every setting, beside the quality that came of it."""
+    metrics = {
+        f"outcome/{metric}/{row['name']}": row["metrics"][metric]
+        for row in rows
+        if row["kind"] != "baseline"
+        for metric in ("loss", "agreement")
+    }
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            settings = flat(OmegaConf.to_container(config, resolve=True))
+            logger.log_hyperparams(settings, metrics, step=trainer.global_step)
+            logger.finalize("success")
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
