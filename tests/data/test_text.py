@@ -269,3 +269,14 @@ def test_a_stream_begins_anew_when_it_ends(corpus, tokenizer, tmp_path):
     resumed.load_state_dict(state)
     rows = [b["input_ids"].tolist() for b, _ in zip(resumed, range(epoch), strict=False)]
     assert rows == (seen[:epoch] * 3)[epoch + 2 : 2 * epoch + 2]
+
+
+def test_only_so_many_training_tokens_are_read(corpus, tokenizer, tmp_path):
+    whole = module(tokenizer, tmp_path)
+    whole.setup()
+    lines = corpus.read_text().splitlines()
+    corpus.write_text("\n".join(lines * 8) + "\n")
+    limited = module(tokenizer, tmp_path, train_tokens=1000)
+    limited.setup()
+    # Documents are read in batches, so the first batch is there whole and no second one.
+    assert limited.summary()["size"] < 4 * whole.summary()["size"]

@@ -47,6 +47,8 @@ class TextDataModule(LightningDataModule):
         sequence_length: tokens in a row.
         batch_size: rows in a training batch, for each process.
         eval_batch_size: rows in an evaluation batch.
+        train_tokens: of files only the first documents are read, until there are about so many
+            tokens; None for all. A run of minutes then need not tokenise a corpus of hours first.
         eval_tokens: at most so many tokens of validation and test are used; None for all.
         document_attention: let tokens attend to earlier documents in their row.
         cache_dir: where tokenised files are kept.
@@ -70,6 +72,7 @@ class TextDataModule(LightningDataModule):
         sequence_length: int = 512,
         batch_size: int = 8,
         eval_batch_size: int = 8,
+        train_tokens: int | None = None,
         eval_tokens: int | None = None,
         document_attention: bool = False,
         cache_dir: str = ".cache/tokens",
@@ -98,7 +101,7 @@ class TextDataModule(LightningDataModule):
         self.held_out = held_out
         self.sequence_length = sequence_length
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.eval_tokens = eval_tokens
+        self.train_tokens, self.eval_tokens = train_tokens, eval_tokens
         self.document_attention = document_attention
         self.cache_dir = Path(cache_dir)
         self.seed = seed
@@ -118,7 +121,8 @@ class TextDataModule(LightningDataModule):
             self._open_hub()
             return
         for split, files in self.files.items():
-            tokens = tokenised(files, self.tokenizer, self.text_column, self.cache_dir)
+            limit = self.train_tokens if split in ("train", "all") else None
+            tokens = tokenised(files, self.tokenizer, self.text_column, self.cache_dir, limit)
             self._empty += tokens.empty
             if split != "all":
                 self._pack(split, tokens, np.arange(len(tokens)))  # type: ignore[arg-type]

@@ -50,19 +50,25 @@ class Tokens:
 
 
 def tokenised(
-    files: list[Path], tokenizer: PreTrainedTokenizerBase, column: str, cache: Path
+    files: list[Path],
+    tokenizer: PreTrainedTokenizerBase,
+    column: str,
+    cache: Path,
+    limit: int | None = None,
 ) -> Tokens:
     """The documents of the files as tokens, from the cache if it has them.
+
+    With a ``limit`` only the first documents, until there are so many tokens.
 
     Raises:
         BadInput: broken records, no documents at all, or no space for the cache.
     """
-    folder = cache / _key(files, tokenizer, column)
+    folder = cache / _key(files, tokenizer, column, limit)
     found = _open(folder)
     if found is None:
         named = ", ".join(file.name for file in files)
         LOG.info("tokenising %s, once: later runs open %s", named, cache)
-        _write(files, tokenizer, column, folder)
+        _write(files, tokenizer, column, folder, limit)
         found = _open(folder)
     assert found is not None
     if not len(found):
@@ -80,9 +86,11 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[in
     return [[*before, *ids, *behind] for ids in encoded]
 
 
-def _key(files: list[Path], tokenizer: PreTrainedTokenizerBase, column: str) -> str:
+def _key(
+    files: list[Path], tokenizer: PreTrainedTokenizerBase, column: str, limit: int | None
+) -> str:
     digest = hashlib.sha256(
-        f"1 {column} {tokenizer.bos_token_id} {tokenizer.eos_token_id}".encode()
+        f"2 {column} {limit} {tokenizer.bos_token_id} {tokenizer.eos_token_id}".encode()
     )
     backend = getattr(tokenizer, "backend_tokenizer", None)
     vocabulary = backend.to_str() if backend else json.dumps(tokenizer.get_vocab(), sort_keys=True)
@@ -114,13 +122,17 @@ def _open(folder: Path) -> Tokens | None:
 
 
 def _write(
-    files: list[Path], tokenizer: PreTrainedTokenizerBase, column: str, folder: Path
+    files: list[Path],
+    tokenizer: PreTrainedTokenizerBase,
+    column: str,
+    folder: Path,
+    limit: int | None,
 ) -> None:
     beside: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-        _fill(files, tokenizer, column, beside)
+        _fill(files, tokenizer, column, beside, limit)
         if folder.exists():  # torn by hand, or another process was faster
             shutil.rmtree(folder, ignore_errors=True)
         os.replace(beside, folder)
@@ -138,19 +150,28 @@ def _write(
             shutil.rmtree(beside, ignore_errors=True)
 
 
-def _fill(files: list[Path], tokenizer: PreTrainedTokenizerBase, column: str, folder: Path) -> None:
+def _fill(
+    files: list[Path],
+    tokenizer: PreTrainedTokenizerBase,
+    column: str,
+    folder: Path,
+    limit: int | None,
+) -> None:
     dtype = np.dtype(np.uint16 if len(tokenizer) <= 2**16 else np.uint32)
     lengths: list[int] = []
     shares: list[float] = []
-    empty = 0
+    empty = total = 0
     texts = (record.text(column) for file in files for record in read_records(file))
     with (folder / "ids.bin").open("wb") as out:
         for batch in _batches(texts):
+            if limit is not None and total >= limit:
+                break
             filled = [text for text in batch if text.strip()]
             empty += len(batch) - len(filled)
             shares += map(share_of, filled)
             for ids in encode(tokenizer, filled) if filled else []:
                 lengths.append(len(ids))
+                total += len(ids)
                 out.write(np.asarray(ids, dtype).tobytes())
     np.save(folder / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
     np.save(folder / "shares.npy", np.asarray(shares, np.float64))

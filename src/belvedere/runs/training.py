@@ -182,6 +182,8 @@ def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
         return {prefix: tree if isinstance(tree, int | float | bool | str) else str(tree)}
     found: dict[str, Any] = {}
     for key, value in tree.items():
+        if key == "_target_":  # the groups' names say it
+            continue
         found |= flat(value, f"{prefix}.{key}" if prefix else str(key))
     return found
 
