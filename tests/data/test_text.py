@@ -280,3 +280,20 @@ def test_only_so_many_training_tokens_are_read(corpus, tokenizer, tmp_path):
     limited.setup()
     # Documents are read in batches, so the first batch is there whole and no second one.
     assert limited.summary()["size"] < 4 * whole.summary()["size"]
+
+
+def test_ranks_hold_out_the_same_documents_and_stream_others(
+    corpus, tokenizer, tmp_path, monkeypatch
+):
+    (tmp_path / "hub").mkdir()
+    corpus.rename(tmp_path / "hub" / "train.jsonl")
+    held_out, streamed = [], []
+    for rank in range(2):
+        monkeypatch.setattr(TextDataModule, "_place", lambda _, rank=rank: (rank, 2))
+        data = module(tokenizer, tmp_path, path=None, hub=str(tmp_path / "hub"), eval_tokens=200)
+        data.setup()
+        held_out.append([row["input_ids"].tolist() for row in data.rows["validation"]])
+        rows = zip(data.stream, range(20), strict=False)
+        streamed.append({tuple(row["input_ids"].tolist()) for row, _ in rows})
+    assert held_out[0] == held_out[1]
+    assert not streamed[0] & streamed[1]

@@ -186,12 +186,8 @@ class TextDataModule(LightningDataModule):
         self.stream = StreamedRows(self)
 
     def open_stream(self) -> Any:
-        """The hub's set from its beginning, this process's share of it."""
-        from datasets.distributed import split_dataset_by_node
-
-        stream = _load_stream(self.hub, self.hub_config, self.hub_split)
-        rank, world = self._place()
-        return split_dataset_by_node(stream, rank, world) if world > 1 else stream
+        """The hub's set from its beginning, all of it."""
+        return _load_stream(self.hub, self.hub_config, self.hub_split)
 
     def summary(self) -> dict[str, Any]:
         """What a report says of the data: its size, and what was cut, padded or left out."""
@@ -373,7 +369,7 @@ class StreamedRows(IterableDataset[Batch]):
 
     def __iter__(self) -> Iterator[Batch]:
         """Endless rows: the stream begins anew when it ends."""
-        stream = self.module.open_stream()
+        stream = self._open_share()
         skip = self._emitted
         if self._window_state is not None:
             stream.load_state_dict(self._window_state)
@@ -390,7 +386,15 @@ class StreamedRows(IterableDataset[Batch]):
                 skip = self._emitted = 0
                 self._window_state = stream.state_dict()
             # Opened anew: a stream that was resumed would begin where it was resumed.
-            stream = self.module.open_stream()
+            stream = self._open_share()
+
+    def _open_share(self) -> Any:
+        """The part of the stream that this process trains on, from its beginning."""
+        from datasets.distributed import split_dataset_by_node
+
+        rank, world = self.module._place()
+        stream = self.module.open_stream()
+        return split_dataset_by_node(stream, rank, world) if world > 1 else stream
 
     def _window(self, records: Iterator[dict[str, Any]]) -> tuple[list[str], bool]:
         texts: list[str] = []
