@@ -94,7 +94,9 @@ def main() -> None:
     for _ in range(args.repeats):
         for name, rows in found.items():
             command = [sys.executable, __file__, *sys.argv[1:], "--only", name]
-            rows.append(json.loads(subprocess.run(command, check=True, stdout=-1).stdout))
+            rows.append(
+                json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+            )
     for name, rows in found.items():
         seconds = [row["seconds"] for row in rows]
         print(

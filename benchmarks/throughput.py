@@ -8,8 +8,8 @@ that the matrix product would take for them.
 
 import statistics
 import sys
-import time
 import warnings
+from collections.abc import Callable
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -17,10 +17,11 @@ from hydra.utils import instantiate
 from torch.utils.flop_counter import FlopCounterMode
 
 from belvedere.runs.entry import CONFIGS, register_resolvers
-from belvedere.runs.precision import fastest_precision
+from belvedere.runs.precision import chosen_precision
 from belvedere.submodels.losses import IGNORED
+from belvedere.submodels.speed import now
 
-WARM_UP, REPEATS = 3, 15
+WARM_UP, REPEATS = 2, 15
 SIZE = 2048
 
 
@@ -40,7 +41,7 @@ def main() -> None:
     module = instantiate(config.model, backbone=backbone.load()).to(device).train()
     optimizer = module.optimisation.build(module.parameters(), 1000)["optimizer"]
     trained = [p for p in module.parameters() if p.requires_grad]
-    mixed = fastest_precision() == "bf16-mixed"
+    mixed = chosen_precision(config.trainer.precision) == "bf16-mixed"
     dtype = torch.bfloat16 if mixed else torch.float32
 
     def step(batch: dict[str, torch.Tensor]) -> None:
@@ -51,23 +52,21 @@ def main() -> None:
         optimizer.step()
         optimizer.zero_grad()
 
-    def seconds(work: object, *args: object) -> float:
-        start = time.perf_counter()
-        work(*args)  # type: ignore[operator]
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter() - start
+    def next_batch() -> dict[str, torch.Tensor]:
+        return {name: tensor.to(device) for name, tensor in next(batches).items()}
 
+    def seconds(work: Callable[..., object], *args: object) -> float:
+        start = now(device)
+        work(*args)
+        return now(device) - start
+
+    with FlopCounterMode(display=False) as counter:
+        step(next_batch())
+    operations = counter.get_total_flops()
     left, right = (torch.randn(SIZE, SIZE, dtype=dtype, device=device) for _ in range(2))
     shares, speeds, peaks = [], [], []
     for round_ in range(WARM_UP + REPEATS):
-        batch = {name: tensor.to(device) for name, tensor in next(batches).items()}
-        with FlopCounterMode(display=False) as counter:
-            if round_ == 0:
-                step(batch)
-                operations = counter.get_total_flops()
-        if round_ == 0:
-            continue
+        batch = next_batch()
         product = min(seconds(torch.mm, left, right) for _ in range(3))
         taken = seconds(step, batch)
         if round_ >= WARM_UP:

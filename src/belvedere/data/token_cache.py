@@ -1,7 +1,8 @@
 """Tokenises files once, into memory-mapped arrays that later runs open at once.
 
 A cache is a folder named by the hash of all that decides its content: the bytes of the files, the
-tokenizer and the column. It is written beside and renamed, so that it is whole or not there.
+tokenizer, the column and the limit. It is written beside and renamed, so that it is whole or not
+there.
 """
 
 import errno
@@ -11,8 +12,9 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -68,7 +70,7 @@ def tokenised(
     if found is None:
         named = ", ".join(file.name for file in files)
         LOG.info("tokenising %s, once: later runs open %s", named, cache)
-        _write(files, tokenizer, column, folder, limit)
+        _write(folder, partial(_fill, files, tokenizer, column, limit))
         found = _open(folder)
     assert found is not None
     if not len(found):
@@ -121,18 +123,13 @@ def _open(folder: Path) -> Tokens | None:
     return Tokens(ids, offsets, shares, facts["empty"])
 
 
-def _write(
-    files: list[Path],
-    tokenizer: PreTrainedTokenizerBase,
-    column: str,
-    folder: Path,
-    limit: int | None,
-) -> None:
+def _write(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Let ``fill`` write its files beside, and rename them to ``folder``."""
     beside: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
-        _fill(files, tokenizer, column, beside, limit)
+        fill(beside)
         if folder.exists():  # torn by hand, or another process was faster
             shutil.rmtree(folder, ignore_errors=True)
         os.replace(beside, folder)
@@ -154,24 +151,23 @@ def _fill(
     files: list[Path],
     tokenizer: PreTrainedTokenizerBase,
     column: str,
-    folder: Path,
     limit: int | None,
+    folder: Path,
 ) -> None:
     dtype = np.dtype(np.uint16 if len(tokenizer) <= 2**16 else np.uint32)
     lengths: list[int] = []
     shares: list[float] = []
-    empty = total = 0
+    empty = 0
     texts = (record.text(column) for file in files for record in read_records(file))
     with (folder / "ids.bin").open("wb") as out:
         for batch in _batches(texts):
-            if limit is not None and total >= limit:
+            if limit is not None and out.tell() >= limit * dtype.itemsize:
                 break
             filled = [text for text in batch if text.strip()]
             empty += len(batch) - len(filled)
             shares += map(share_of, filled)
             for ids in encode(tokenizer, filled) if filled else []:
                 lengths.append(len(ids))
-                total += len(ids)
                 out.write(np.asarray(ids, dtype).tobytes())
     np.save(folder / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
     np.save(folder / "shares.npy", np.asarray(shares, np.float64))

@@ -18,7 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from belvedere.errors import BadInput
 from belvedere.runs.callbacks import DepthFigure, StepClock, TextSamples, progress
-from belvedere.runs.precision import fastest_precision
+from belvedere.runs.precision import chosen_precision
 from belvedere.runs.report import write_report
 from belvedere.submodels.backbone import num_layers_of, sha256_of_weights
 from belvedere.submodels.described import Reported
@@ -65,7 +65,7 @@ def train(config: DictConfig) -> dict[str, Any]:
         },
         "submodels": rows,
     }
-    log_outcome(trainer, config, rows)
+    log_outcome(trainer, rows)
     if trainer.is_global_zero:
         save_model(module, tokenizer, run_dir)
         write_report(report, run_dir, samples.samples)
@@ -154,15 +154,17 @@ def build_trainer(config: DictConfig, run_dir: Path, extra: list[Callback]) -> T
         enable_version_counter=False,
     )
     logger = instantiate(config.logger)
+    logger.log_hyperparams(flat(OmegaConf.to_container(config, resolve=True)))
     callbacks = [checkpoints, LearningRateMonitor("step"), progress(), *extra]
-    precision = config.trainer.precision
-    if precision == "auto":
-        precision = fastest_precision()
+    precision = chosen_precision(config.trainer.precision)
     return instantiate(config.trainer, logger=logger, callbacks=callbacks, precision=precision)
 
 
-def log_outcome(trainer: Trainer, config: DictConfig, rows: list[dict[str, Any]]) -> None:
-    """Fill TensorBoard's table of runs: every setting, beside the quality that came of it."""
+def log_outcome(trainer: Trainer, rows: list[dict[str, Any]]) -> None:
+    """Fill TensorBoard's table of runs: every setting, beside the quality that came of it.
+
+    TensorBoard shows no settings without an outcome, so those of the start are logged once more.
+    """
     metrics = {
         f"outcome/{metric}/{row['name']}": row["metrics"][metric]
         for row in rows
@@ -171,8 +173,7 @@ def log_outcome(trainer: Trainer, config: DictConfig, rows: list[dict[str, Any]]
     }
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            settings = flat(OmegaConf.to_container(config, resolve=True))
-            logger.log_hyperparams(settings, metrics, step=trainer.global_step)
+            logger.log_hyperparams(logger.hparams, metrics, step=trainer.global_step)
             logger.finalize("success")
 
 

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from belvedere.errors import BadInput
 
-Model = TypeVar("Model", bound=PreTrainedModel)
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def add_lora(
@@ -58,18 +58,18 @@ def adapters_off(model: nn.Module) -> Iterator[None]:
     """
     tuned = _tuned(model)
     were_on = [not module.disable_adapters for module in tuned]
-    _switch(tuned, [False] * len(tuned))
+    without_adapters(model)
     try:
         yield
     finally:
         _switch(tuned, were_on)
 
 
-def without_adapters(view: Model) -> Model:
-    """Turn a view's adapters off for good; its parent's stay as they are."""
-    tuned = _tuned(view)
+def without_adapters(model: Model) -> Model:
+    """Turn a model's adapters off for good; of a view, its parent's stay as they are."""
+    tuned = _tuned(model)
     _switch(tuned, [False] * len(tuned))
-    return view
+    return model
 
 
 def _tuned(model: nn.Module) -> list[Any]:

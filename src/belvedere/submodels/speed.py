@@ -59,18 +59,19 @@ def _time_once(model: PreTrainedModel, prompt_tokens: int, new_tokens: int) -> t
     was_training = model.training
     model.eval()
     cache = DynamicCache(config=model.config)
-    start = _now(device)
+    start = now(device)
     logits = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
-    between = _now(device)
+    between = now(device)
     for _ in range(new_tokens):
         token = logits[:, -1].argmax(-1, keepdim=True)
         logits = model(input_ids=token, past_key_values=cache, use_cache=True).logits
-    end = _now(device)
+    end = now(device)
     model.train(was_training)
     return between - start, end - between
 
 
-def _now(device: torch.device) -> float:
+def now(device: torch.device) -> float:
+    """Seconds on a clock, once the device has done all that it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
