@@ -12,9 +12,11 @@ from lightning.pytorch.callbacks import Callback
 from transformers import AutoModelForCausalLM
 
 from belvedere.data import token_cache
+from belvedere.data.packed import Order
 from belvedere.data.packing import pack
-from belvedere.data.text import IGNORED, Order, TextDataModule
+from belvedere.data.text import TextDataModule
 from belvedere.errors import BadInput
+from belvedere.submodels.losses import IGNORED
 
 
 @pytest.fixture

@@ -21,17 +21,22 @@ class Record:
     fields: dict[str, Any]
     where: str
 
-    def text(self, column: str) -> str:
+    def text(self, column: str, key: str = "") -> str:
         """The text in a column.
+
+        Args:
+            column: its name.
+            key: the setting that chooses the column, for the message; "" if it is fixed.
 
         Raises:
             BadInput: there is no such column, or it holds no text.
         """
         if column not in self.fields:
+            there = ", ".join(sorted(self.fields))
             raise BadInput(
-                f"there is no column {column!r}",
+                f"there is no {'column' if key else 'field'} {column!r}",
                 where=self.where,
-                remedy=f"choose one of {', '.join(sorted(self.fields))} as data.text_column",
+                remedy=f"choose one of {there} as {key}" if key else f"add it beside {there}",
             )
         value = self.fields[column]
         if not isinstance(value, str):
@@ -85,7 +90,9 @@ def find_files(path: str | Path) -> list[Path]:
 def read_records(file: Path) -> Iterator[Record]:
     """The records of a file, one after the other, without holding them all.
 
-    A ``.txt`` file has one record ``{"text": ...}`` for each paragraph: blank lines separate them.
+    A ``.json`` file is a list of records, or an object with that list as its ``Data`` (TriviaQA's
+    release). A ``.txt`` file has one record ``{"text": ...}`` for each paragraph: blank lines
+    separate them.
 
     Raises:
         BadInput: an unreadable or empty file, or a broken record.
@@ -121,6 +128,8 @@ def _jsonl(file: Path) -> Iterator[Record]:
 
 def _json(file: Path) -> Iterator[Record]:
     content = _parsed("".join(line for _, line in _lines(file)), str(file))
+    if isinstance(content, dict):
+        content = content.get("Data")
     if not isinstance(content, list):
         raise BadInput("not a list of records", where=str(file), remedy="give [{...}, {...}]")
     for number, fields in enumerate(content):

@@ -2,37 +2,28 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import torch
-from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset, Sampler
+from torch.utils.data import IterableDataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 from transformers import PreTrainedTokenizerBase
 
-from belvedere.data.packing import WINDOW, Plan, pack
+from belvedere.data.packed import Batch, PackedDataModule, PackedRows, Split
+from belvedere.data.packing import WINDOW, pack
 from belvedere.data.records import Record, find_files
+from belvedere.data.sources import by_split, load_hub
 from belvedere.data.token_cache import Tokens, encode, share_of, tokenised
 from belvedere.errors import BadInput
-from belvedere.submodels.losses import IGNORED
-
-Split = Literal["train", "validation", "test"]
-Batch = dict[str, Tensor]
 
 
-class TextDataModule(LightningDataModule):
+class TextDataModule(PackedDataModule):
     """Packed rows from local files or from a set of the Hugging Face hub.
 
-    A batch has three tensors of int64, each [batch, sequence_length]: ``input_ids``;
-    ``position_ids``, which begin at 0 with every document, from which ``transformers`` makes masks
-    without attention across documents; and ``labels``, the token that follows each, -100 behind a
-    document's end and on padding.
-
     A folder with files named ``train*``, ``validation*`` and ``test*`` is split so; otherwise every
-    document goes where the hash of its text sends it.
+    document goes where the hash of its text sends it. A validation split that is missing is taken
+    from the training files in the same way; a missing test split is the validation split.
 
     Args:
         tokenizer: of the backbone; its begin and end tokens frame every document.
@@ -79,39 +70,24 @@ class TextDataModule(LightningDataModule):
         seed: int = 0,
         num_workers: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            tokenizer, name, sequence_length=sequence_length, batch_size=batch_size,
+            eval_batch_size=eval_batch_size, held_out=held_out, seed=seed, num_workers=num_workers,
+        )  # fmt: skip
         if (path is None) == (hub is None):
             raise BadInput(
                 "give either data.path or data.hub", where="data", remedy="e.g. data.path=FILE"
             )
-        sizes = {"sequence_length": sequence_length, "batch_size": batch_size,
-                 "eval_batch_size": eval_batch_size}  # fmt: skip
-        for key, size in sizes.items():
-            if size < 1:
-                raise BadInput(f"{size} is too small", where=f"data.{key}", remedy="give 1 or more")
-        if not 0 <= held_out < 1:
-            raise BadInput(
-                f"{held_out} is no share", where="data.held_out", remedy="give 0 to less than 1"
-            )
-        self.tokenizer = tokenizer
-        self.name = name
         self.paths = [path] if isinstance(path, str) else list(path or [])
         self.hub, self.hub_config, self.hub_split = hub, hub_config, hub_split
         self.text_column = text_column
-        self.held_out = held_out
-        self.sequence_length = sequence_length
-        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.train_tokens, self.eval_tokens = train_tokens, eval_tokens
         self.document_attention = document_attention
         self.cache_dir = Path(cache_dir)
-        self.seed = seed
-        self.num_workers = num_workers
-        self.rows: dict[Split, PackedRows] = {}
         self.stream: StreamedRows | None = None
         self._empty = 0
-        self._epoch = 0
         files = [file for place in self.paths for file in find_files(place)]
-        self.files = _by_split(files)
+        self.files = by_split(files)
 
     def setup(self, stage: str | None = None) -> None:
         """Tokenise, or open what was tokenised before, and pack."""
@@ -124,12 +100,14 @@ class TextDataModule(LightningDataModule):
             limit = self.train_tokens if split in ("train", "all") else None
             tokens = tokenised(files, self.tokenizer, self.text_column, self.cache_dir, limit)
             self._empty += tokens.empty
-            if split != "all":
-                self._pack(split, tokens, np.arange(len(tokens)))  # type: ignore[arg-type]
-                continue
-            test = tokens.shares < self.held_out / 2
-            validation = ~test & (tokens.shares < self.held_out)
-            chosen = {"train": ~test & ~validation, "validation": validation, "test": test}
+            held_out = tokens.shares < self.held_out
+            if split == "all":
+                test = tokens.shares < self.held_out / 2
+                chosen = {"train": ~held_out, "validation": held_out & ~test, "test": test}
+            elif split == "train" and "validation" not in self.files:
+                chosen = {"train": ~held_out, "validation": held_out}
+            else:
+                chosen = {split: np.ones(len(tokens), bool)}
             for part, where in chosen.items():
                 self._pack(part, tokens, np.flatnonzero(where))  # type: ignore[arg-type]
         for wanted in ("train", "validation"):
@@ -150,12 +128,9 @@ class TextDataModule(LightningDataModule):
         starts, ends = offsets[documents], offsets[documents + 1]
         plan = pack(starts, ends - starts, self.sequence_length)
         self.rows[split] = PackedRows(
-            tokens.ids, plan, self.sequence_length, self._padding_id(), self.document_attention
+            tokens.ids, plan, self.sequence_length, self.padding_id, self.document_attention
         )
         self.rows[split].documents = len(documents)
-
-    def _padding_id(self) -> int:
-        return self.tokenizer.pad_token_id or self.tokenizer.eos_token_id or 0
 
     def _open_hub(self) -> None:
         """Hold out the stream's first documents that their hash sends there; stream the others."""
@@ -163,7 +138,7 @@ class TextDataModule(LightningDataModule):
         first = next(iter(stream), None)
         if first is None:
             raise BadInput("the set has no records", where=f"data.hub={self.hub}")
-        Record(first, f"{self.hub}[0]").text(self.text_column)
+        Record(first, f"{self.hub}[0]").text(self.text_column, "data.text_column")
         budget = self.eval_tokens or 2**18
         for split, low, high in (
             ("test", 0.0, self.held_out / 2),
@@ -187,7 +162,8 @@ class TextDataModule(LightningDataModule):
 
     def open_stream(self) -> Any:
         """The hub's set from its beginning, all of it."""
-        return _load_stream(self.hub, self.hub_config, self.hub_split)
+        assert self.hub is not None
+        return load_hub(self.hub, self.hub_config, self.hub_split, streaming=True)
 
     def summary(self) -> dict[str, Any]:
         """What a report says of the data: its size, and what was cut, padded or left out."""
@@ -207,146 +183,13 @@ class TextDataModule(LightningDataModule):
             "test_tokens": int(self.rows["test"].plan.lengths.sum()),
         }
 
-    def state_dict(self) -> dict[str, Any]:
-        """The epoch, for the checkpoint.
-
-        Lightning makes a resumed run's first iterator before it tells the sampler the epoch.
-        """
-        return {"epoch": self.trainer.current_epoch if self.trainer else 0}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on in the epoch of a checkpoint."""
-        self._epoch = state_dict["epoch"]
-
     def train_dataloader(self) -> StatefulDataLoader:
         """Rows in a new order each epoch, or the stream's; resumes in mid-epoch."""
-        if self.stream is not None:
-            return StatefulDataLoader(
-                self.stream, batch_size=self.batch_size, num_workers=self.num_workers
-            )
-        rank, world = self._place()
-        order = Order(len(self.rows["train"]), self.seed, rank, world)
-        order.set_epoch(self._epoch)
+        if self.stream is None:
+            return super().train_dataloader()
         return StatefulDataLoader(
-            self.rows["train"],
-            batch_size=self.batch_size,
-            sampler=order,
-            drop_last=len(order) >= self.batch_size,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
+            self.stream, batch_size=self.batch_size, num_workers=self.num_workers
         )
-
-    def val_dataloader(self) -> StatefulDataLoader:
-        """The held-out rows, in order."""
-        return self._evaluation("validation")
-
-    def test_dataloader(self) -> StatefulDataLoader:
-        """The rows that reports are measured on, in order."""
-        return self._evaluation("test")
-
-    def _evaluation(self, split: Split) -> StatefulDataLoader:
-        rank, world = self._place()
-        rows = self.rows[split]
-        return StatefulDataLoader(
-            rows, batch_size=self.eval_batch_size, sampler=range(rank, len(rows), world)
-        )
-
-    def _place(self) -> tuple[int, int]:
-        """This process's rank and how many there are."""
-        if self.trainer is None:
-            return 0, 1
-        return self.trainer.global_rank, self.trainer.world_size
-
-
-def _by_split(files: list[Path]) -> dict[str, list[Path]]:
-    """Files by the split that their names begin with; all together if none is for training."""
-    named: dict[str, list[Path]] = {}
-    for split in ("train", "validation", "test"):
-        if found := [file for file in files if file.name.startswith(split)]:
-            named[split] = found
-    if "train" in named and "validation" in named:
-        return named
-    return {"all": files} if files else {}
-
-
-def _load_stream(hub: str | None, config: str | None, split: str) -> Any:
-    """A streamed set of the hub. Raises `BadInput` if it cannot be had."""
-    from datasets import load_dataset
-
-    try:
-        return load_dataset(hub, config, split=split, streaming=True)
-    except Exception as error:  # of the hub, the network, or the set's own form
-        raise BadInput(
-            f"the set {hub!r} cannot be loaded ({str(error).strip().splitlines()[0][:120]})",
-            where="data.hub",
-            remedy="connect to the hub, or give local files as data=text data.path=FILE",
-        ) from error
-
-
-class PackedRows(Dataset[Batch]):
-    """Rows put together from pieces of a token stream; see `TextDataModule` for their form."""
-
-    def __init__(
-        self,
-        ids: NDArray[np.integer],
-        plan: Plan,
-        length: int,
-        padding_id: int,
-        document_attention: bool,
-    ) -> None:
-        self.ids = ids
-        self.plan = plan
-        self.length = length
-        self.padding_id = padding_id
-        self.document_attention = document_attention
-        self.documents = 0
-
-    def __len__(self) -> int:
-        return len(self.plan)
-
-    def __getitem__(self, row: int) -> Batch:
-        """Row number ``row``: three tensors [length]."""
-        ids = np.full(self.length, self.padding_id, np.int64)
-        positions = np.zeros(self.length, np.int64)
-        labels = np.full(self.length, IGNORED, np.int64)
-        place = 0
-        for piece in range(self.plan.rows[row], self.plan.rows[row + 1]):
-            start, count = int(self.plan.starts[piece]), int(self.plan.lengths[piece])
-            follows = 0 if self.plan.ends[piece] else 1
-            there = slice(place, place + count)
-            ids[there] = self.ids[start : start + count]
-            positions[there] = np.arange(count)
-            targets = self.ids[start + 1 : start + count + follows]
-            labels[place : place + len(targets)] = targets
-            place += count
-        positions[place:] = np.arange(self.length - place)  # padding is a document of its own
-        if self.document_attention:
-            positions = np.arange(self.length)
-        found = {"input_ids": ids, "position_ids": positions, "labels": labels}
-        return {name: torch.from_numpy(array) for name, array in found.items()}
-
-
-class Order(Sampler[int]):
-    """A permutation for each epoch, by seed and epoch alone, shared out over the processes.
-
-    Every process gets equally many rows; the up to ``world - 1`` left over are in other epochs.
-    """
-
-    def __init__(self, rows: int, seed: int, rank: int = 0, world: int = 1) -> None:
-        self.rows, self.seed, self.rank, self.world = rows, seed, rank, world
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning says which epoch comes next."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.rows // self.world
-
-    def __iter__(self) -> Iterator[int]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
-        usable = len(self) * self.world
-        return iter(order[self.rank : usable : self.world].tolist())
 
 
 class StreamedRows(IterableDataset[Batch]):
@@ -420,7 +263,7 @@ class StreamedRows(IterableDataset[Batch]):
             ids,
             pack(starts, lengths, length),
             length,
-            self.module._padding_id(),
+            self.module.padding_id,
             self.module.document_attention,
         )
         yield from (rows[i] for i in range(len(rows)))

@@ -158,7 +158,9 @@ def _fill(
     lengths: list[int] = []
     shares: list[float] = []
     empty = 0
-    texts = (record.text(column) for file in files for record in read_records(file))
+    texts = (
+        record.text(column, "data.text_column") for file in files for record in read_records(file)
+    )
     with (folder / "ids.bin").open("wb") as out:
         for batch in _batches(texts):
             if limit is not None and out.tell() >= limit * dtype.itemsize:
