@@ -69,6 +69,7 @@ class BalconyModule(LightningModule):
             model without them stays the teacher and stays as it was; "unfrozen" trains the
             backbone too, with the full model's own cross-entropy beside the exits'.
         lora: the adapters of that variant.
+        method: what reports call the exits; by default what they are.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class BalconyModule(LightningModule):
         distillation: Distillation | None = None,
         trained: Literal["exits", "lora", "unfrozen"] = "exits",
         lora: Lora | None = None,
+        method: str | None = None,
     ) -> None:
         super().__init__()
         if trained not in ("exits", "lora", "unfrozen"):
@@ -96,6 +98,7 @@ class BalconyModule(LightningModule):
         self.optimisation = optimisation
         self.distillation = distillation or Distillation()
         self.trained = trained
+        self.method = method or ("trained norm and head" if exits.kind == "norm" else "balcony")
         self.strict_loading = False  # the backbone is not in the checkpoint
         self.names = [f"exit_{depth}" for depth in self.exits.depths]
         raw_names = [raw_exit_name(depth) for depth in self.exits.depths]
@@ -216,9 +219,9 @@ class BalconyModule(LightningModule):
                 Described(
                     name=name,
                     kind="exit",
-                    method="balcony" if exit.layer is not None else "trained norm and head",
+                    method=self.method,
                     layers=depth + (exit.layer is not None),
-                    trained_parameters=sum(p.numel() for p in exit.parameters()),
+                    trained_parameters=sum(p.numel() for p in exit.parameters() if p.requires_grad),
                     view=partial(submodel, self.backbone, depth, exit),
                 )
             )

@@ -18,12 +18,10 @@ from belvedere.layerskip.schedule import (
 from belvedere.metrics.language import SubModelQuality, logged
 from belvedere.optimisation import Optimisation
 from belvedere.submodels.backbone import (
-    decoder_inputs,
     head_weight_of,
     layers_of,
-    norm_of,
     num_layers_of,
-    read_depths,
+    read_prefixes,
     sha256_of_weights,
     validate_depths,
 )
@@ -77,14 +75,9 @@ class LayerSkipModule(LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """The weighted cross-entropy of this step's layers through the shared norm and head."""
-        inputs = decoder_inputs(batch)
         enabled = enabled_layers(self.global_step, self.layers, self.rotation)
-        depths = [layer + 1 for layer in enabled[:-1]]
-        taps = read_depths(self.model, depths, **inputs)
-        norm = norm_of(self.model)
-        assert taps.final is not None
         losses = head_losses(
-            [*(norm(taps.at[depth].hidden) for depth in depths), taps.final],
+            read_prefixes(self.model, [layer + 1 for layer in enabled], batch),
             head_weight_of(self.model),
             batch["labels"],
             weights=normalised_weights(enabled, self.layers, self.exit_scale),
@@ -97,15 +90,11 @@ class LayerSkipModule(LightningModule):
 
     def evaluate(self, model: PreTrainedModel, batch: dict[str, Tensor]) -> HeadLosses:
         """Early exits and full depth of a model against the original full model."""
-        inputs = decoder_inputs(batch)
-        taps = read_depths(model, self.depths, **inputs)
-        norm = norm_of(model)
-        students = [norm(tap.hidden) for tap in taps.at.values()]
-        teacher = taps.final
-        if model is not self.backbone:
-            assert taps.final is not None
-            students.append(taps.final)
-            teacher = read_depths(self.backbone, (), **inputs).final
+        students = read_prefixes(model, [*self.depths, self.layers], batch)
+        if model is self.backbone:
+            *students, teacher = students
+        else:
+            (teacher,) = read_prefixes(self.backbone, [self.layers], batch)
         return head_losses(
             students,
             head_weight_of(model),

@@ -9,11 +9,9 @@ from transformers import PreTrainedModel
 from belvedere.metrics.language import SubModelQuality, logged
 from belvedere.optimisation import Optimisation
 from belvedere.submodels.backbone import (
-    decoder_inputs,
     head_weight_of,
-    norm_of,
     num_layers_of,
-    read_depths,
+    read_prefixes,
     sha256_of_weights,
     validate_depths,
 )
@@ -44,23 +42,19 @@ class PretrainModule(LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """The loss of one packed batch (see `TextDataModule`), in nats for each token."""
-        inputs = decoder_inputs(batch)
-        hidden = read_depths(self.backbone, (), **inputs).final
-        assert hidden is not None
+        hidden = read_prefixes(self.backbone, [num_layers_of(self.backbone)], batch)
         losses = head_losses(
-            [hidden], head_weight_of(self.backbone), batch["labels"], kl_weight=0.0, ce_weight=1.0
+            hidden, head_weight_of(self.backbone), batch["labels"], kl_weight=0.0, ce_weight=1.0
         )
         self.log("train/loss", losses.loss.detach(), prog_bar=True)
         return losses.loss
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Add a held-out batch to the quality of the model and of its raw early exits."""
-        inputs = decoder_inputs(batch)
-        taps = read_depths(self.backbone, self.depths, **inputs)
-        norm = norm_of(self.backbone)
-        raw = [norm(tap.hidden) for tap in taps.at.values()]
+        layers = num_layers_of(self.backbone)
+        *raw, full = read_prefixes(self.backbone, [*self.depths, layers], batch)
         head = head_weight_of(self.backbone)
-        self.quality.update(head_losses(raw, head, batch["labels"], teacher=taps.final))
+        self.quality.update(head_losses(raw, head, batch["labels"], teacher=full))
 
     def on_validation_epoch_end(self) -> None:
         """Log the quality at each depth."""

@@ -246,6 +246,30 @@ def read_depths(
     return Taps(at=at, final=final)
 
 
+def read_prefixes(
+    model: PreTrainedModel, depths: Sequence[int], batch: dict[str, Tensor]
+) -> list[Tensor]:
+    """Hidden states before the head of the model's prefixes, in one pass through its layers.
+
+    Args:
+        model: the model, with or without a head.
+        depths: ascending; the last one may be the full depth. No layer beyond it is run.
+        batch: a packed batch.
+
+    Returns:
+        For each depth [batch, length, hidden], after the final norm.
+
+    Raises:
+        BadInput: wrong depths.
+    """
+    full = depths[-1] == num_layers_of(model)
+    early = depths[:-1] if full else depths
+    taps = read_depths(model, early, full=full, **decoder_inputs(batch))
+    norm = norm_of(model)
+    states = [norm(tap.hidden) for tap in taps.at.values()]
+    return states if taps.final is None else [*states, taps.final]
+
+
 def _tap(at: dict[int, Tap], depth: int, stop: bool) -> Callable[..., None]:
     """A pre-hook that notes a layer's arguments in ``at[depth]`` and, if asked, ends the pass."""
 

@@ -32,7 +32,7 @@ from belvedere.submodels.backbone import (
 
 Kind = Literal["layer", "attention", "mlp", "norm"]
 Init = Literal["last", "depth", "random"]
-Norm = Literal["final", "depth"]
+Norm = Literal["final", "depth", "frozen"]
 Head = Literal["tied", "own"]
 
 
@@ -48,7 +48,7 @@ class ExitConfig:
             backbone layer k (counted from 0), the one that would come next; "random" are fresh ones
             by the model's own initialisation.
         norm: the norm's first weights: "final" copies the final norm, "depth" the input norm of
-            backbone layer k (the published code).
+            backbone layer k (the published code); "frozen" is the final norm, not trained.
         head: "tied" is the backbone's, not trained and not saved (published); "own" is a copy.
 
     Raises:
@@ -168,7 +168,8 @@ def build_exits(
         dtype: of the exits' parameters; None keeps the backbone's.
 
     Returns:
-        The exits, all parameters with ``requires_grad``, in the backbone's train or eval mode.
+        The exits, in the backbone's train or eval mode; all parameters have ``requires_grad``, but
+        for frozen norms.
 
     Raises:
         BadInput: wrong depths, or a backbone that lacks the parts that the options ask for.
@@ -192,7 +193,11 @@ def build_exits(
             for position, depth in enumerate(depths)
         ],
     )
-    return exits.to(dtype).train(backbone.training).requires_grad_(True)
+    exits.to(dtype).train(backbone.training).requires_grad_(True)
+    if config.norm == "frozen":
+        for depth in depths:
+            exits.at(depth).norm.requires_grad_(False)
+    return exits
 
 
 def dtype_of(module: nn.Module) -> torch.dtype:
@@ -208,7 +213,7 @@ def set_cache_slot(layer: nn.Module, slot: int) -> None:
 
 
 def _make_norm(backbone: PreTrainedModel, depth: int, config: ExitConfig) -> nn.Module:
-    if config.norm == "final":
+    if config.norm != "depth":
         return copy.deepcopy(norm_of(backbone))
     layer = layers_of(backbone)[depth]
     if not hasattr(layer, "input_layernorm"):

@@ -28,6 +28,7 @@ class Backbone:
         dtype: of the weights in memory.
         attention: the attention implementation of ``transformers``.
         shape: overrides of the model's configuration, only with random weights.
+        remedy: what to do where a local folder is not there yet.
     """
 
     name: str
@@ -35,15 +36,14 @@ class Backbone:
     dtype: str = "float32"
     attention: str = "sdpa"
     shape: dict[str, Any] | None = None
+    remedy: str | None = None
 
     def config(self) -> PreTrainedConfig:
         """The architecture. Raises `BadInput` where it cannot be found."""
         try:
             config = AutoConfig.from_pretrained(self.name)
         except (OSError, ValueError) as error:
-            raise BadInput(
-                _why(self.name, error), where="backbone.name", remedy=_remedy(self.name)
-            ) from error
+            raise self._refused(error) from error
         for key, value in (self.shape or {}).items():
             if not hasattr(config, key):
                 raise BadInput(f"{config.model_type} has no {key}", where="backbone.shape")
@@ -75,18 +75,21 @@ class Backbone:
                 self.name, dtype=dtype, attn_implementation=self.attention, use_safetensors=True
             ).eval()
         except Exception as error:  # safetensors raises its own, transformers several kinds
-            raise BadInput(
-                _why(self.name, error), where="backbone.name", remedy=_remedy(self.name)
-            ) from error
+            raise self._refused(error) from error
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer. Raises `BadInput` where it cannot be found."""
         try:
             return AutoTokenizer.from_pretrained(self.name)
         except (OSError, ValueError) as error:
-            raise BadInput(
-                _why(self.name, error), where="backbone.name", remedy=_remedy(self.name)
-            ) from error
+            raise self._refused(error) from error
+
+    def _refused(self, error: Exception) -> BadInput:
+        """What to raise where the model or its tokenizer cannot be loaded."""
+        remedy = self.remedy if self.remedy and not Path(self.name).exists() else None
+        return BadInput(
+            _why(self.name, error), where="backbone.name", remedy=remedy or _remedy(self.name)
+        )
 
 
 def _why(name: str, error: Exception) -> str:

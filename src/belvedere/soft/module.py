@@ -1,0 +1,129 @@
+"""The LightningModule of sorted fine-tuning (arXiv 2309.08968): every depth prefix a good model."""
+
+from functools import partial
+from typing import Any
+
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from belvedere.metrics.language import SubModelQuality, logged
+from belvedere.optimisation import Optimisation
+from belvedere.soft.schedule import Sorting
+from belvedere.submodels.backbone import (
+    head_weight_of,
+    num_layers_of,
+    read_prefixes,
+    sha256_of_weights,
+    validate_depths,
+)
+from belvedere.submodels.described import Described
+from belvedere.submodels.losses import head_losses
+from belvedere.submodels.views import submodel
+
+
+class SoFTModule(LightningModule):
+    """Trains a whole decoder so that its first n layers, with its norm and head, are models too.
+
+    Sub-model n has no parameter of its own. One pass through the layers serves all of them, and
+    their losses go through the shared head in one pass over the tokens that never holds the logits
+    (equation 2: the mean of their cross-entropies). With ``sorting.schedule=full`` this is ordinary
+    fine-tuning, and its sub-models are read out without having been trained.
+
+    Args:
+        backbone: a pretrained causal language model; its weights are trained in place.
+        optimisation: optimiser and schedule.
+        depths: layers of the sub-models, ascending; the full model is one of them in any case.
+        sorting: which sub-models a step trains, and how much each counts.
+        method: what reports call it.
+
+    Raises:
+        BadInput: depths that the model does not have.
+    """
+
+    def __init__(
+        self,
+        backbone: PreTrainedModel,
+        optimisation: Optimisation,
+        depths: tuple[int, ...],
+        sorting: Sorting | None = None,
+        method: str = "soft",
+    ) -> None:
+        super().__init__()
+        self.layers = num_layers_of(backbone)
+        early = [depth for depth in depths if depth != self.layers]
+        self.early = validate_depths(early, self.layers)
+        self.sorting = sorting or Sorting()
+        self.backbone_hash = "" if backbone.device.type == "meta" else sha256_of_weights(backbone)
+        self.backbone = backbone.train()
+        self.optimisation = optimisation
+        self.method = method
+        self.names = [f"exit_{depth}" for depth in self.early]
+        self.quality = SubModelQuality(self.names)
+        self.results: dict[str, dict[str, float]] = {}
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """The weighted loss of this step's sub-models, in nats for each learned token."""
+        depths = [*self.early, self.layers]
+        chosen = self.sorting.chosen(depths, self.global_step, batch_idx)
+        states = read_prefixes(self.backbone, chosen, batch)
+        distilled = self.sorting.distillation and len(chosen) > 1
+        losses = head_losses(
+            states,
+            head_weight_of(self.backbone),
+            batch["labels"],
+            teacher=states[-1] if distilled else None,
+            kl_weight=self.sorting.distillation if distilled else 0.0,
+            ce_weight=1.0,
+            weights=self.sorting.weights_of(chosen, depths),
+            temperature=self.sorting.temperature,
+        )
+        self.log("train/loss", losses.loss.detach(), prog_bar=True)
+        for depth, ce in zip(chosen, losses.ce, strict=True):
+            self.log(f"train/loss/{'full' if depth == self.layers else f'exit_{depth}'}", ce)
+        return losses.loss
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Add a held-out batch to the quality of every sub-model beside the full model."""
+        *states, full = read_prefixes(self.backbone, [*self.early, self.layers], batch)
+        head = head_weight_of(self.backbone)
+        self.quality.update(head_losses(states, head, batch["labels"], teacher=full))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the quality at each depth."""
+        self.results = self.quality.compute()
+        self.quality.reset()
+        split = "test" if self.trainer.testing else "validation"
+        self.log_dict(logged(split, self.results), rank_zero_only=True)
+
+    test_step = validation_step
+    on_test_epoch_end = on_validation_epoch_end
+
+    def configure_optimizers(self) -> Any:
+        """AdamW and its schedule over all steps of the run."""
+        steps = int(self.trainer.estimated_stepping_batches)
+        return self.optimisation.build(self.parameters(), steps)
+
+    def described(self) -> list[Described]:
+        """The sub-models and the full model."""
+        trained = sum(p.numel() for p in self.backbone.parameters())
+        found = [
+            Described(
+                name,
+                "exit",
+                self.method,
+                depth,
+                trained,
+                partial(submodel, self.backbone, depth),
+            )
+            for name, depth in zip(self.names, self.early, strict=True)
+        ]
+        full = partial(submodel, self.backbone, self.layers)
+        return [*found, Described("full", "full", self.method, self.layers, trained, full)]
+
+    def save_model(self, folder: str) -> None:
+        """Write one ordinary checkpoint of the model's class, which holds every sub-model.
+
+        ``from_pretrained(folder, num_hidden_layers=n)`` loads sub-model n.
+        """
+        submodel(self.backbone, self.layers).save_pretrained(folder)
