@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/ready
 
-.PHONY: train test check compare clean
+.PHONY: train test check compare compare-alpaca compare-triviaqa clean
 
 train: $(READY)
 	$(BIN)/python train.py experiment=balcony_llama3
@@ -28,6 +28,27 @@ compare: $(READY)
 	$(BIN)/python train.py --multirun experiment=balcony_llama3,headonly_llama3,layerskip_llama3 \
 		seed=1,2,3 runs=runs/comparison hydra.sweep.dir=runs/comparison/sweep
 	$(BIN)/python -m belvedere.runs.compare runs/comparison
+
+# Sorted fine-tuning against SFT, SFT+ICT and extracted fine-tuning, with the same data and seeds, in
+# one report. One's own data: make compare-alpaca OPTIONS=data.path=FILE
+SEEDS ?= 1,2,3
+OPTIONS ?=
+compare-alpaca compare-triviaqa: compare-%: $(READY)
+	$(BIN)/python train.py $(SWEEP) experiment=sft_llama2_$*
+	$(BIN)/python train.py $(SWEEP) experiment=soft_llama2_$* \
+		'reference=$${runs}/sft_llama2_$*/seed_$${seed}'
+	$(BIN)/python train.py $(SWEEP) experiment=soft_llama2_$* model.sorting.weights=mean_last \
+		model.method=soft_mean_last 'run_dir=$${runs}/mean_last/seed_$${seed}' \
+		'reference=$${runs}/sft_llama2_$*/seed_$${seed}'
+	$(BIN)/python train.py $(SWEEP) experiment=ict_llama2_$* \
+		'backbone.name=$${runs}/sft_llama2_$*/seed_$${seed}/checkpoints/model'
+	$(BIN)/python train.py $(SWEEP) experiment=extracted_llama2_$* model.depth=$(DEPTHS) \
+		'run_dir=$${runs}/extracted_$${model.depth}/seed_$${seed}'
+	$(BIN)/python -m belvedere.runs.compare runs/sorted_$* --output runs/sorted_$*
+
+DEPTHS ?= 2,4,6,8
+SWEEP = --multirun seed=$(SEEDS) runs=runs/sorted_$* hydra.sweep.dir=runs/sorted_$*/sweep \
+	'run_dir=$${runs}/$${name}/seed_$${seed}' $(OPTIONS)
 
 clean:
 	rm -rf $(VENV) .cache

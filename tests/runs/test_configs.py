@@ -19,9 +19,9 @@ def composed(*overrides):
 
 def experiments():
     for file in sorted((CONFIGS / "experiment").glob("*.yaml")):
-        scales = (CONFIGS / "scale" / file.stem).glob("*.yaml")
-        for scale in sorted(scales):
-            yield file.stem, scale.stem
+        for scale in ("laptop", "workstation", "paper"):
+            if file.stem != "pretrain_backbone" or scale == "laptop":
+                yield file.stem, scale
 
 
 @pytest.mark.parametrize(("experiment", "scale"), list(experiments()))
@@ -32,6 +32,7 @@ def test_every_experiment_composes_at_its_scales(experiment, scale):
     resolved = OmegaConf.to_container(config, resolve=True)
     flat = str(list(itertools.chain(resolved["model"].items(), resolved["data"].items())))
     assert "???" not in flat
+    assert "${" not in flat
 
 
 def test_the_paper_scale_is_the_published_recipe():

@@ -1,7 +1,5 @@
 import json
-import runpy
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,37 +8,6 @@ from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from belvedere.runs import compare
-
-PROJECT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def corpus(tmp_path, sentences):
-    file = tmp_path / "corpus.jsonl"
-    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in sentences))
-    return file
-
-
-@pytest.fixture
-def run(tmp_path, backbone_folder, corpus, monkeypatch):
-    """Calls ``train.py`` as the command line does, on the tiny backbone and corpus."""
-
-    def call(experiment="balcony_llama3", *overrides):
-        arguments = [
-            f"experiment={experiment}", f"runs={tmp_path / 'runs'}",
-            f"backbone.name={backbone_folder}", "data=text", f"data.path={corpus}",
-            f"data.cache_dir={tmp_path / 'cache'}", "data.sequence_length=64", "data.batch_size=4",
-            "trainer.max_steps=6", "trainer.val_check_interval=3", "trainer.precision=32-true",
-            "trainer.accelerator=cpu", "checkpoint_every=2", "samples=[the capital]",
-            "speed={prompt_tokens: 8, new_tokens: 2, repeats: 1}", *overrides,
-        ]  # fmt: skip
-        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
-        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-        runpy.run_path(str(PROJECT / "train.py"), run_name="__main__")
-        return tmp_path / "runs" / experiment / "latest"
-
-    return call
-
 
 EXITS = ["model.exits.depths=[1,2,3]"]
 

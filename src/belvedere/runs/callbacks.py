@@ -12,7 +12,6 @@ from transformers import PreTrainedTokenizerBase
 from belvedere.runs.figures import draw
 from belvedere.submodels.decoding import complete
 from belvedere.submodels.described import Reported
-from belvedere.submodels.losses import IGNORED
 
 
 class StepClock(Callback):
@@ -48,7 +47,7 @@ class StepClock(Callback):
     ) -> None:
         """Count a batch, and log the speed over the last ones."""
         now = time.perf_counter()
-        tokens = int((batch["labels"] != IGNORED).sum()) * trainer.world_size
+        tokens = int(batch["tokens"].sum()) * trainer.world_size
         self.tokens_seen += tokens
         self.seconds += now - (self._since or now)
         self._since = now

@@ -1,7 +1,8 @@
-"""Merges the reports of any runs into one table and one pair of figures.
+"""Merges the reports of any runs into one report with tables and figures.
 
 The command is ``python -m belvedere.runs.compare RUN [RUN ...] [--output DIR]``; a run is a folder
-with a ``report.json``, or one that holds such folders at any depth, e.g. a sweep.
+with a ``report.json``, or one that holds such folders at any depth, e.g. a sweep. Where the runs
+answered prompts, the answers of every two methods are compared by a judge as well.
 """
 
 import argparse
@@ -9,18 +10,43 @@ import json
 import statistics
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from belvedere.errors import BadInput
+from belvedere.runs.answers import read_answers
 from belvedere.runs.entry import BAD_INPUT
-from belvedere.runs.figures import write_figures
+from belvedere.runs.figures import draw_heat_map, draw_positions, write_figures
+from belvedere.runs.judge import add_judge_options, chosen_judge, scores_of
+from belvedere.runs.report import METRICS, aligned
+from belvedere.soft.judge import Judge
 
-METRICS = ("loss", "kl_to_full", "agreement")
+Scores = dict[str, dict[str, float]]
 
 
-def read_reports(places: Iterable[Path]) -> list[dict[str, Any]]:
-    """The reports at or below the given places, each once.
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: where it is.
+        report: its ``report.json``.
+    """
+
+    folder: Path
+    report: dict[str, Any]
+
+    @property
+    def method(self) -> str:
+        """What its sub-models are called."""
+        rows = self.report["submodels"]
+        return next((row["method"] for row in rows if row["kind"] == "exit"), rows[-1]["method"])
+
+
+def read_runs(places: Iterable[Path]) -> list[Run]:
+    """The runs at or below the given places, each once.
 
     Raises:
         BadInput: a place without a report.
@@ -34,18 +60,22 @@ def read_reports(places: Iterable[Path]) -> list[dict[str, Any]]:
                 "there is no report.json", where=str(place), remedy="give folders of finished runs"
             )
         files |= {file.resolve(): None for file in found}
-    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    return [Run(file.parent, json.loads(file.read_text(encoding="utf-8"))) for file in files]
 
 
-def merge(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def merge(runs: list[Run]) -> list[dict[str, Any]]:
     """One row for each method and sub-model, with mean and standard deviation over the runs."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for report in reports:
-        for row in report["submodels"]:
+    for run in runs:
+        for row in run.report["submodels"]:
             groups.setdefault((row["method"], row["name"]), []).append(row)
     merged = []
     for (method, name), rows in groups.items():
-        values = {metric: [row["metrics"][metric] for row in rows] for metric in METRICS}
+        values = {
+            metric: [row["metrics"][metric] for row in rows]
+            for metric in METRICS
+            if all(metric in row["metrics"] for row in rows)
+        }
         merged.append(
             {
                 "method": method,
@@ -61,25 +91,140 @@ def merge(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 },
             }
         )
-    return sorted(merged, key=lambda row: (row["kind"] == "full", row["name"], row["method"]))
+    return sorted(
+        merged, key=lambda row: (row["kind"] == "full", row["layers"], row["name"], row["method"])
+    )
+
+
+def value_of(row: dict[str, Any], metric: str) -> str:
+    """A merged row's metric as mean ± standard deviation, or a dash."""
+    if metric not in row["metrics"]:
+        return "-"
+    form = METRICS[metric][1].format
+    return f"{form(row['metrics'][metric])} ± {form(row['spread'][metric])}"
 
 
 def table(merged: list[dict[str, Any]]) -> list[str]:
     """The merged rows as lines of a Markdown table: mean ± standard deviation."""
-    lines = [
-        "| sub-model | method | layers | loss | KL to full | agreement | speed-up | runs |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    shown = [m for m in METRICS if m != "perplexity" and any(m in r["metrics"] for r in merged)]
+    titles = [METRICS[metric][0] for metric in shown]
+    cells = [["sub-model", "method", "layers", *titles, "speed-up", "runs"]]
     for row in merged:
-        mean, spread = row["metrics"], row["spread"]
-        lines.append(
-            f"| {row['name']} | {row['method']} | {row['layers']} "
-            f"| {mean['loss']:.3f} ± {spread['loss']:.3f} "
-            f"| {mean['kl_to_full']:.4f} ± {spread['kl_to_full']:.4f} "
-            f"| {mean['agreement']:.1%} ± {spread['agreement']:.1%} "
-            f"| {row['speedup']:.2f}x | {row['runs']} |"
+        values = [value_of(row, metric) for metric in shown]
+        speed = f"{row['speedup']:.2f}x"
+        cells.append(
+            [row["name"], row["method"], str(row["layers"]), *values, speed, str(row["runs"])]
         )
-    return lines
+    return aligned(cells)
+
+
+def by_method(merged: list[dict[str, Any]], metric: str) -> list[str]:
+    """One metric as a table of sub-models by methods."""
+    methods = list(dict.fromkeys(row["method"] for row in merged))
+    names = list(dict.fromkeys(row["name"] for row in merged))
+    found = {(row["name"], row["method"]): value_of(row, metric) for row in merged}
+    cells = [[METRICS[metric][0], *methods]]
+    cells += [[name, *(found.get((name, method), "-") for method in methods)] for name in names]
+    return aligned(cells)
+
+
+def full_models(merged: list[dict[str, Any]]) -> list[str]:
+    """What each method made of the full model, and the change against SFT, as a table."""
+    rows = [row for row in merged if row["name"] == "full"]
+    base = next((row for row in rows if row["method"] == "sft"), None)
+    if base is None:
+        return []
+    shown = [m for m in ("loss", "exact_match", "f1", "rouge_l") if m in base["metrics"]]
+    cells = [["full model", *(METRICS[metric][0] for metric in shown)]]
+    for row in rows:
+        line = [row["method"]]
+        for metric in shown:
+            text = value_of(row, metric)
+            if row is not base and metric in row["metrics"]:
+                change = row["metrics"][metric] - base["metrics"][metric]
+                text += f" ({METRICS[metric][1].replace('{:', '{:+').format(change)})"
+            line.append(text)
+        cells.append(line)
+    return ["## The full model, and its change against SFT", "", *aligned(cells), ""]
+
+
+def mean_positions(runs: list[Run]) -> dict[str, dict[str, Any]]:
+    """KL by position for each method, the mean over its runs."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for run in runs:
+        positions = run.report.get("kl_by_position") or {}
+        if positions.get("submodels"):
+            found.setdefault(run.method, []).append(positions)
+    merged = {
+        method: {
+            "begins": same[0]["begins"],
+            "submodels": {
+                name: [
+                    statistics.fmean(values)
+                    for values in zip(*(p["submodels"][name] for p in same), strict=False)
+                ]
+                for name in same[0]["submodels"]
+                if all(name in p["submodels"] for p in same)
+            },
+        }
+        for method, same in found.items()
+    }
+    return {method: positions for method, positions in merged.items() if positions["submodels"]}
+
+
+def judged(runs: list[Run], judge: Judge) -> dict[tuple[str, str], Scores]:
+    """Judge scores of one method against each other one, the mean over pairs of runs of one seed.
+
+    The one is SoFT, as in the paper's figures, or the first of the runs that answered prompts.
+    """
+    answered = [(run, read_answers(run.folder)) for run in runs]
+    answered = [(run, answers) for run, answers in answered if answers]
+    methods = list(dict.fromkeys(run.method for run, _ in answered))
+    lead = "soft" if "soft" in methods else methods[0] if methods else ""
+    found: dict[tuple[str, str], dict[str, dict[str, list[float]]]] = {}
+    for (run, ours), (rival, theirs) in product(answered, answered):
+        other = rival.method
+        if run.method != lead or other == lead or run.report["seed"] != rival.report["seed"]:
+            continue
+        tuned = {r["name"] for r in rival.report["submodels"] if r["method"] != "not fine-tuned"}
+        theirs = {name: answers for name, answers in theirs.items() if name in tuned}
+        pair = found.setdefault((lead, other), {})
+        for name, scores in scores_of(judge, ours, theirs).items():
+            for theirs_name, score in scores.items():
+                pair.setdefault(name, {}).setdefault(theirs_name, []).append(score)
+    return {
+        pair: {
+            name: {rival: statistics.fmean(v) for rival, v in scores.items()}
+            for name, scores in rows.items()
+        }
+        for pair, rows in found.items()
+    }
+
+
+def write_comparison(runs: list[Run], output: Path, judge: Judge) -> list[str]:
+    """Write ``comparison.md`` with its figures into a folder; returns the table that is printed."""
+    merged = merge(runs)
+    lines = ["# Comparison", "", *table(merged), ""]
+    if any("exact_match" in row["metrics"] for row in merged):
+        lines += [*by_method([r for r in merged if r["kind"] != "baseline"], "exact_match"), ""]
+    lines += full_models(merged)
+    for figure in write_figures(merged, output):
+        lines.append(f"![{figure.stem.replace('_', ' ')}]({figure.name})")
+    for method, positions in mean_positions(runs).items():
+        file = output / f"kl_by_position_{slug(method)}.png"
+        draw_positions(positions).savefig(file, dpi=150)
+        lines += ["", f"## KL to the full model by position: {method}", "", f"![]({file.name})"]
+    for (method, rival), scores in judged(runs, judge).items():
+        file = output / f"judge_{slug(method)}_against_{slug(rival)}.png"
+        draw_heat_map(scores, method, rival).savefig(file, dpi=150)
+        lines += ["", f"## {method} against {rival}, by the {judge.name}", "", f"![]({file.name})"]
+    (output / "comparison.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return table(merged)
+
+
+def slug(name: str) -> str:
+    """A name as part of a file's name."""
+    return "".join(c if c.isalnum() else "_" for c in name)
 
 
 def main() -> None:
@@ -87,17 +232,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--output", type=Path, default=Path("runs/comparison"))
+    add_judge_options(parser)
     args = parser.parse_args()
     try:
-        merged = merge(read_reports(args.runs))
+        shown = write_comparison(read_runs(args.runs), args.output, chosen_judge(args))
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
-    figures = write_figures(merged, args.output)
-    pictures = [f"![{figure.stem.replace('_', ' ')}]({figure.name})" for figure in figures]
-    text = "\n".join(["# Comparison", "", *table(merged), "", *pictures])
-    (args.output / "comparison.md").write_text(text + "\n", encoding="utf-8")
-    print("\n".join(table(merged)))
+    print("\n".join(shown))
 
 
 if __name__ == "__main__":

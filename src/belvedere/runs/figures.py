@@ -3,18 +3,29 @@
 from pathlib import Path
 from typing import Any
 
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 # Okabe and Ito's palette is told apart without colour vision; markers differ as well.
 STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#000000", "*"))
 METRICS = {
+    "exact_match": "exact match",
     "agreement": "agreement with the full model",
     "kl_to_full": "KL to the full model (nats)",
 }
+"""What is drawn, in this order; a metric that the runs do not have is left out."""
 
 
-def write_figures(submodels: list[dict[str, Any]], folder: Path) -> list[Path]:
-    """Draw quality against depth and against speed as PNG files, and name them."""
+def write_figures(
+    submodels: list[dict[str, Any]], folder: Path, positions: dict[str, Any] | None = None
+) -> list[Path]:
+    """Draw quality against depth and against speed as PNG files, and name them.
+
+    Args:
+        submodels: rows of a report, or of several merged.
+        folder: made if it is not there.
+        positions: KL by position, as `KlByPosition` finds it; drawn if it is there.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     found = []
     for name, key, label in (
@@ -24,28 +35,90 @@ def write_figures(submodels: list[dict[str, Any]], folder: Path) -> list[Path]:
         file = folder / f"{name}.png"
         draw(submodels, key, label).savefig(file, dpi=150)
         found.append(file)
+    if positions and positions["submodels"]:
+        found.append(folder / "kl_by_position.png")
+        draw_positions(positions).savefig(found[-1], dpi=150)
     return found
+
+
+def draw_positions(positions: dict[str, Any]) -> Figure:
+    """KL to the full model of every sub-model against the position in the answer."""
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.subplots()
+    names = sorted(positions["submodels"], key=_by_number)
+    colours = colormaps["viridis"].resampled(len(names) + 1)
+    for i, name in enumerate(names):
+        _, marker = STYLES[i % len(STYLES)]
+        axes.plot(positions["begins"], positions["submodels"][name], marker=marker,
+                  color=colours(i), label=name.replace("_", " "), linewidth=1.5)  # fmt: skip
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
+    axes.set(
+        xlabel="position in the answer (first token of each octave)", title=METRICS["kl_to_full"]
+    )
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    return figure
+
+
+def _by_number(name: str) -> tuple[str, int]:
+    """Sorts names like ``exit_2`` and ``exit_10`` by their number."""
+    head, _, number = name.rpartition("_")
+    return (head, int(number)) if number.isdigit() else (name, 0)
+
+
+def draw_heat_map(scores: dict[str, dict[str, float]], rows: str, columns: str) -> Figure:
+    """Judge scores of every pair of sub-models, from -1 to 1, above 0 where the row's one wins.
+
+    Args:
+        scores: for each sub-model of the first system the score against each of the second.
+        rows: what the first system is.
+        columns: what the second is.
+    """
+    names, rivals = list(scores), list(next(iter(scores.values())))
+    values = [[scores[name][rival] for rival in rivals] for name in names]
+    figure = Figure(
+        figsize=(1.7 + 0.75 * len(rivals), 1.5 + 0.6 * len(names)), layout="constrained"
+    )
+    axes = figure.subplots()
+    image = axes.imshow(values, cmap="PuOr_r", vmin=-1, vmax=1, aspect="auto")
+    axes.set_xticks(range(len(rivals)), [name.replace("exit_", "") for name in rivals])
+    axes.set_yticks(range(len(names)), [name.replace("exit_", "") for name in names])
+    axes.set(xlabel=f"{columns}: layers", ylabel=f"{rows}: layers")
+    for i, line in enumerate(values):
+        for j, value in enumerate(line):
+            colour = "white" if abs(value) > 0.7 else "black"
+            axes.text(j, i, f"{value:+.2f}", ha="center", va="center", color=colour, fontsize=9)
+    figure.colorbar(image, label="judge score (wins - losses) / prompts")
+    return figure
 
 
 def draw(submodels: list[dict[str, Any]], key: str, label: str) -> Figure:
     """Agreement and KL of every method against ``key`` of its sub-models."""
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    metrics = [metric for metric in METRICS if all(metric in r["metrics"] for r in submodels)]
+    figure = Figure(figsize=(4.5 * len(metrics), 4.2), layout="constrained")
     methods = list(dict.fromkeys(row["method"] for row in submodels if row["kind"] != "full"))
-    for axes, (metric, title) in zip(figure.subplots(1, 2), METRICS.items(), strict=True):
+    panels = figure.subplots(1, len(metrics), squeeze=False)[0]
+    for axes, metric in zip(panels, metrics, strict=True):
         for method, (colour, marker) in zip(methods, STYLES, strict=False):
             rows = sorted((r for r in submodels if r["method"] == method), key=lambda r: r[key])
             xs = [row[key] for row in rows]
             ys = [row["metrics"][metric] for row in rows]
             axes.plot(xs, ys, marker=marker, color=colour, label=method, linewidth=1.5)
         for row in submodels:
-            if row["kind"] == "full" and metric == "agreement":
+            if row["kind"] == "full" and metric != "kl_to_full":
                 axes.plot(row[key], row["metrics"][metric], "*", color="black", markersize=11,
                           label="full model")  # fmt: skip
         if metric == "kl_to_full":
             axes.set_yscale("log")
-        axes.set(xlabel=label, title=title)
+        axes.set(xlabel=label, title=METRICS[metric])
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    once = dict(zip(labels, handles, strict=True))  # several full models have one star
+    figure.legend(
+        once.values(), once.keys(), loc="outside lower center", ncols=len(once), frameon=False
+    )
     return figure

@@ -6,16 +6,25 @@ from typing import Any
 
 from belvedere.runs.figures import write_figures
 
-HEADINGS = (
-    "sub-model", "method", "layers", "loss", "perplexity", "KL to full", "agreement",
-    "decode tok/s", "speed-up", "prefill speed-up", "trained",
-)  # fmt: skip
+METRICS = {
+    "loss": ("loss", "{:.3f}"),
+    "perplexity": ("perplexity", "{:.2f}"),
+    "kl_to_full": ("KL to full", "{:.4f}"),
+    "agreement": ("agreement", "{:.1%}"),
+    "exact_match": ("exact match", "{:.1%}"),
+    "exact_match_official": ("official EM", "{:.1%}"),
+    "f1": ("F1", "{:.1%}"),
+    "rouge_l": ("ROUGE-L", "{:.1%}"),
+}
+"""How tables call and show each metric that a report may have."""
 
 
 def write_report(report: dict[str, Any], run_dir: Path, samples: dict[str, list[str]]) -> None:
     """Write the report and its figures into the run's folder, and print the table."""
     (run_dir / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    figures = write_figures(report["submodels"], run_dir / "figures")
+    figures = write_figures(
+        report["submodels"], run_dir / "figures", report.get("kl_by_position") or {}
+    )
     text = "\n".join(
         [
             f"# {report['experiment']} ({report['scale']}, seed {report['seed']})",
@@ -25,35 +34,41 @@ def write_report(report: dict[str, Any], run_dir: Path, samples: dict[str, list[
             *(f"![{figure.stem.replace('_', ' ')}](figures/{figure.name})" for figure in figures),
             "",
             *facts(report),
+            *against_reference(report),
             "",
             *(["## Samples", "", *sample_lines(samples)] if samples else []),
         ]
     )
     (run_dir / "report.md").write_text(text + "\n", encoding="utf-8")
-    print("\n".join(["", *table(report["submodels"]), "", f"report: {run_dir / 'report.md'}"]))
+    shown = [*table(report["submodels"]), *against_reference(report)]
+    print("\n".join(["", *shown, "", f"report: {run_dir / 'report.md'}"]))
 
 
 def table(submodels: list[dict[str, Any]]) -> list[str]:
     """The sub-models as lines of a Markdown table, exits beside the baselines of their depth."""
-    cells = [list(HEADINGS)]
+    shown = [metric for metric in METRICS if metric in submodels[0]["metrics"]]
+    titles = [METRICS[metric][0] for metric in shown]
+    speeds = ["decode tok/s", "speed-up", "prefill speed-up"]
+    cells = [["sub-model", "method", "layers", *titles, *speeds, "trained"]]
     for row in submodels:
-        metrics = row["metrics"]
         cells.append(
             [
                 row["name"],
                 row["method"],
                 str(row["layers"]),
-                f"{metrics['loss']:.3f}",
-                f"{metrics['perplexity']:.2f}",
-                f"{metrics['kl_to_full']:.4f}",
-                f"{metrics['agreement']:.1%}",
+                *(METRICS[metric][1].format(row["metrics"][metric]) for metric in shown),
                 f"{row['tokens_per_second']:.0f}",
                 f"{row['speedup']:.2f}x",
                 f"{row['prefill_speedup']:.2f}x",
                 f"{row['trained_parameters']:,}",
             ]
         )
-    widths = [max(len(line[i]) for line in cells) for i in range(len(HEADINGS))]
+    return aligned(cells)
+
+
+def aligned(cells: list[list[str]]) -> list[str]:
+    """Rows of cells, the first of them headings, as lines of a Markdown table."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         "| " + " | ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)) + " |"
         for line in cells
@@ -71,11 +86,42 @@ def facts(report: dict[str, Any]) -> list[str]:
         f"precision {report['precision']}",
         f"- data: {data['name']}, {data['test_tokens']:,} test tokens; "
         f"{data['truncated']} documents cut, {data['empty']} empty, "
-        f"{data['padding']:.2%} padding",
+        + (f"{data['too_long']} with a prompt longer than a row, " if "too_long" in data else "")
+        + f"{data['padding']:.2%} padding",
+        *(
+            [f"- {data['answered']} prompts answered by every sub-model, greedily: `answers/`"]
+            if data.get("answered")
+            else []
+        ),
         f"- backbone: {backbone['name']}, {backbone['layers']} layers, "
         f"{backbone['parameters']:,} parameters, "
-        + ("unchanged bit for bit" if same else "CHANGED by this run")
+        + ("unchanged bit for bit" if same else "changed by this run")
         + f" (sha256 {backbone['sha256_after'][:16]}…)",
+    ]
+
+
+def against_reference(report: dict[str, Any]) -> list[str]:
+    """How the full model differs from that of the run it is measured against, as one line."""
+    reference = report.get("reference")
+    if not reference:
+        return []
+    if reference["metrics"] is None:
+        return [
+            f"- full model against {reference['experiment']}: not trained yet, "
+            f"`python train.py experiment={reference['experiment']}`"
+        ]
+    if any(report["data"][key] != value for key, value in reference["data"].items()):
+        return [f"- full model against {reference['run']}: not compared, its data are others"]
+    (full,) = [row["metrics"] for row in report["submodels"] if row["name"] == "full"]
+    changes = []
+    for metric in ("loss", "exact_match", "f1", "rouge_l"):
+        if metric in full and metric in reference["metrics"]:
+            title, form = METRICS[metric]
+            ours, theirs = full[metric], reference["metrics"][metric]
+            change = form.replace("{:", "{:+").format(ours - theirs)
+            changes.append(f"{title} {form.format(ours)} ({change})")
+    return [
+        f"- full model against {reference['run']} (seed {reference['seed']}): {', '.join(changes)}"
     ]
 
 

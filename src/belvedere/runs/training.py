@@ -1,5 +1,6 @@
 """Trains, evaluates and reports one experiment."""
 
+import json
 import logging
 import os
 import time
@@ -17,13 +18,17 @@ from omegaconf import DictConfig, OmegaConf
 from transformers.utils import logging as transformers_logging
 
 from belvedere.errors import BadInput
+from belvedere.runs.answers import Answers
 from belvedere.runs.callbacks import DepthFigure, StepClock, TextSamples, progress
+from belvedere.runs.positions import KlByPosition
 from belvedere.runs.precision import chosen_precision
 from belvedere.runs.report import write_report
 from belvedere.submodels.backbone import num_layers_of, sha256_of_weights
 from belvedere.submodels.described import Reported
 from belvedere.submodels.loading import Backbone
 from belvedere.submodels.speed import measure_speed
+
+OUTCOMES = ("loss", "agreement", "exact_match")
 
 
 def train(config: DictConfig) -> dict[str, Any]:
@@ -39,13 +44,16 @@ def train(config: DictConfig) -> dict[str, Any]:
     module = instantiate(config.model, backbone=model)
     run_dir = open_run(config)
     clock, samples = StepClock(), TextSamples(tokenizer, list(config.samples))
-    trainer = build_trainer(config, run_dir, [clock, samples, DepthFigure()])
+    answers, positions = Answers(run_dir), KlByPosition()
+    trainer = build_trainer(config, run_dir, [clock, samples, DepthFigure(), answers, positions])
     start = time.perf_counter()
     trainer.fit(
         module, datamodule=datamodule, ckpt_path=checkpoint_to_resume(config), weights_only=True
     )
     trainer.test(module, datamodule=datamodule, verbose=False)
     rows = submodel_rows(module, config)
+    for row in rows:
+        row["metrics"] |= answers.metrics.get(row["name"], {})
     report = {
         "experiment": config.name,
         "scale": config.scale,
@@ -64,6 +72,8 @@ def train(config: DictConfig) -> dict[str, Any]:
             "sha256_after": sha256_of_weights(model),
         },
         "submodels": rows,
+        "kl_by_position": positions.found,
+        "reference": reference_of(config),
     }
     log_outcome(trainer, rows)
     if trainer.is_global_zero:
@@ -169,7 +179,8 @@ def log_outcome(trainer: Trainer, rows: list[dict[str, Any]]) -> None:
         f"outcome/{metric}/{row['name']}": row["metrics"][metric]
         for row in rows
         if row["kind"] != "baseline"
-        for metric in ("loss", "agreement")
+        for metric in OUTCOMES
+        if metric in row["metrics"]
     }
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
@@ -206,7 +217,7 @@ def submodel_rows(module: Reported, config: DictConfig) -> list[dict[str, Any]]:
                 "layers": d.layers,
                 "parameters": d.parameters,
                 "trained_parameters": d.trained_parameters,
-                "metrics": module.results[d.name],
+                "metrics": dict(module.results[d.name]),
                 "tokens_per_second": round(speed.decode, 1),
                 "speedup": round(speed.decode / full.decode, 3),
                 "decode_range": [round(value, 1) for value in speed.decode_range],
@@ -216,6 +227,34 @@ def submodel_rows(module: Reported, config: DictConfig) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def reference_of(config: DictConfig) -> dict[str, Any] | None:
+    """The full model of the run that the configuration names as this one's reference.
+
+    Returns:
+        ``run``, ``seed``, ``data`` (name and source) and ``metrics``, which is None where there is
+        no such run yet; None if no reference is named.
+
+    Raises:
+        BadInput: its report is damaged.
+    """
+    if config.get("reference") is None:
+        return None
+    run = Path(config.reference)
+    found: dict[str, Any] = {"run": str(run), "experiment": run.parent.name, "metrics": None}
+    file = run / "report.json"
+    if not file.exists():
+        return found
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+        (full,) = [row for row in report["submodels"] if row["name"] == "full"]
+        data = {key: report["data"][key] for key in ("name", "source", "test_tokens")}
+        return found | {"seed": report["seed"], "data": data, "metrics": full["metrics"]}
+    except (ValueError, KeyError, OSError) as error:
+        raise BadInput(
+            "no whole report", where=str(file), remedy="train it again, or set reference=null"
+        ) from error
 
 
 def save_model(module: Reported, tokenizer: Any, run_dir: Path) -> None:
