@@ -1,4 +1,4 @@
-"""How far each sub-model is from the full model, by the position of the token."""
+"""How far each sub-model is from the full model, by the position of the token in the answer."""
 
 from typing import Any, cast
 
@@ -7,6 +7,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from belvedere.data.supervised import SupervisedDataModule
 from belvedere.metrics.language import SubModelQuality
 from belvedere.submodels.backbone import decoder_inputs, decoder_of, head_weight_of
 from belvedere.submodels.described import Reported
@@ -14,10 +15,10 @@ from belvedere.submodels.losses import IGNORED, head_losses
 
 
 class KlByPosition(Callback):
-    """Measures KL(full model || sub-model) on test batches, position by position.
+    """Measures KL(full model || sub-model) on test batches of prompts with responses.
 
-    Positions count the learned tokens of a document (of an answer, where only answers are learned)
-    from 1, and are put together in octaves: 1, 2 to 3, 4 to 7, 8 to 15 and so on.
+    Positions count the learned tokens of an example from 1, and are put together in octaves: 1, 2
+    to 3, 4 to 7, 8 to 15 and so on.
 
     Args:
         batches: at most so many test batches are measured.
@@ -33,12 +34,14 @@ class KlByPosition(Callback):
 
     @torch.no_grad()
     def on_test_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Measure, once the run is over."""
+        """Measure, once the run is over, if the data have responses."""
+        data = cast(Any, trainer).datamodule
+        if not isinstance(data, SupervisedDataModule):
+            return
         views = {d.name: d.view().eval() for d in cast(Reported, module).described()}
         full = views.pop("full")
         octaves: list[SubModelQuality] = []
-        loader = cast(Any, trainer).datamodule.test_dataloader()
-        for batch, _ in zip(loader, range(self.batches), strict=False):
+        for batch, _ in zip(data.test_dataloader(), range(self.batches), strict=False):
             batch = module.transfer_batch_to_device(batch, module.device, 0)
             inputs = decoder_inputs(batch)
             teacher, *students = (
