@@ -3,23 +3,17 @@
 ``python benchmarks/losses.py`` does one training step of a teacher and three exits over 2,048
 tokens and a vocabulary of 128,256: losses, agreement and the gradients of the exits' hidden states.
 With ``--objective ce --students 8 --vocabulary 32000`` it is that of sorted fine-tuning:
-cross-entropies without a teacher, and the gradient of the head, which is trained. Each measurement
-has a process of its own, so that one's memory does not hide the other's; the two take turns, and
-medians are printed. Memory is the peak above what stands before the step: weights and hidden
-states.
+cross-entropies without a teacher, and the gradient of the head, which is trained. Memory is the
+peak above what stands before the step: weights and hidden states.
 """
 
 import argparse
-import json
-import resource
-import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from paired import compare, peak_bytes
 from torch import Tensor
 
 from belvedere.submodels.losses import head_losses
@@ -55,14 +49,6 @@ def fused(students: list[Tensor], head: Tensor, labels: Tensor, teacher: Tensor 
 VARIANTS: dict[str, Callable[..., Tensor]] = {"plain": plain, "fused": fused}
 
 
-def peak_bytes(device: torch.device) -> int:
-    """The most memory that was in use until now."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kilobytes * (1 if sys.platform == "darwin" else 1024)
-
-
 def step(variant: str, args: argparse.Namespace) -> dict[str, float]:
     """One step in this process: seconds, bytes above what stood before, and the loss."""
     torch.manual_seed(0)
@@ -94,33 +80,7 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=512)
     parser.add_argument("--students", type=int, default=3)
     parser.add_argument("--objective", choices=("kl", "ce"), default="kl")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--only", choices=VARIANTS, help="one measurement, in this process")
-    args = parser.parse_args()
-    if args.only:
-        print(json.dumps(step(args.only, args)))
-        return
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in VARIANTS}
-    for _ in range(args.repeats):
-        for name, rows in found.items():
-            command = [sys.executable, __file__, *sys.argv[1:], "--only", name]
-            rows.append(
-                json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-            )
-    for name, rows in found.items():
-        seconds = [row["seconds"] for row in rows]
-        print(
-            f"{name}: {statistics.median(seconds):.2f} s ({min(seconds):.2f} to "
-            f"{max(seconds):.2f}), {statistics.median(r['bytes'] for r in rows) / 2**20:,.0f} MiB, "
-            f"loss {rows[0]['loss']:.6f}"
-        )
-    for key, what in (("seconds", "time"), ("bytes", "memory above the weights")):
-        pairs = zip(found["fused"], found["plain"], strict=True)
-        ratios = [ours[key] / theirs[key] for ours, theirs in pairs]
-        print(
-            f"fused / plain, {what}: {statistics.median(ratios):.1%} "
-            f"({min(ratios):.1%} to {max(ratios):.1%})"
-        )
+    compare(parser, list(VARIANTS), step, [("fused", "plain")], "memory above the weights")
 
 
 if __name__ == "__main__":

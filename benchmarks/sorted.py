@@ -9,25 +9,18 @@ model of 40 layers and a vocabulary of 32,000 with 8 sub-models, 12 to 40 layers
 
 By default the layers are so wide that the head has the share of all parameters that it has in
 LLaMA-2-13B (1.3 %); with ``--intermediate 1376`` they are as narrow as the hidden size suggests,
-and the head weighs far more. Each measurement has a process of its own; the variants take turns.
+and the head weighs far more.
 """
 
 import argparse
-import json
-import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from paired import compare, peak_bytes
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
-
-sys.path.insert(0, str(Path(__file__).parent))
-from losses import peak_bytes
 
 from belvedere.submodels.backbone import head_weight_of, read_prefixes
 from belvedere.submodels.losses import head_losses
@@ -84,8 +77,7 @@ def measure(variant: str, args: argparse.Namespace) -> dict[str, float]:
         optimizer.zero_grad()
         value = float(loss.detach())
         seconds = time.perf_counter() - start
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
-    return {"seconds": seconds, "bytes": peak_bytes(device), "weights": weights, "loss": value}
+    return {"seconds": seconds, "bytes": peak_bytes(device), "loss": value}
 
 
 def main() -> None:
@@ -95,33 +87,8 @@ def main() -> None:
     parser.add_argument("--intermediate", type=int, default=20_300)
     parser.add_argument("--tokens", type=int, default=512)
     parser.add_argument("--learned", type=float, default=1.0, help="share of tokens with a loss")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--only", choices=VARIANTS, help="one measurement, in this process")
-    args = parser.parse_args()
-    if args.only:
-        print(json.dumps(measure(args.only, args)))
-        return
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in VARIANTS}
-    for _ in range(args.repeats):
-        for name, rows in found.items():
-            command = [sys.executable, __file__, *sys.argv[1:], "--only", name]
-            rows.append(
-                json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-            )
-    for name, rows in found.items():
-        seconds = [row["seconds"] for row in rows]
-        print(
-            f"{name}: {statistics.median(seconds):.2f} s ({min(seconds):.2f} to "
-            f"{max(seconds):.2f}), peak {statistics.median(r['bytes'] for r in rows) / 2**20:,.0f} "
-            f"MiB, loss {rows[0]['loss']:.6f}"
-        )
-    for first, second in (("soft", "sft"), ("plain", "sft"), ("soft", "plain")):
-        for key, what in (("seconds", "time"), ("bytes", "peak memory")):
-            ratios = [a[key] / b[key] for a, b in zip(found[first], found[second], strict=True)]
-            print(
-                f"{first} / {second}, {what}: {statistics.median(ratios):.2f} "
-                f"({min(ratios):.2f} to {max(ratios):.2f})"
-            )
+    pairs = [("soft", "sft"), ("plain", "sft"), ("soft", "plain")]
+    compare(parser, list(VARIANTS), measure, pairs, "peak memory of the process")
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import LightningModule
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from belvedere.errors import BadInput
-from belvedere.metrics.language import SubModelQuality, logged
+from belvedere.method import MethodModule
+from belvedere.metrics.language import SubModelQuality
 from belvedere.optimisation import Optimisation
 from belvedere.submodels.backbone import (
     decoder_inputs,
@@ -22,7 +22,6 @@ from belvedere.submodels.backbone import (
     norm_of,
     num_layers_of,
     read_depths,
-    sha256_of_weights,
 )
 from belvedere.submodels.described import Described, raw_exit_name, raw_exits
 from belvedere.submodels.exits import ExitConfig, build_exits
@@ -57,7 +56,7 @@ class Lora:
     targets: tuple[str, ...] = field(default=("q_proj", "v_proj"))
 
 
-class BalconyModule(LightningModule):
+class BalconyModule(MethodModule):
     """Exits on a backbone; by default everything but the exits is frozen.
 
     Args:
@@ -82,29 +81,25 @@ class BalconyModule(LightningModule):
         lora: Lora | None = None,
         method: str | None = None,
     ) -> None:
-        super().__init__()
         if trained not in ("exits", "lora", "unfrozen"):
             raise BadInput(
                 f"Balcony cannot train {trained!r}",
                 where="model.trained",
                 remedy="choose exits, lora or unfrozen",
             )
-        self.backbone = backbone.requires_grad_(trained == "unfrozen")
-        self.backbone_hash = "" if backbone.device.type == "meta" else sha256_of_weights(backbone)
+        frozen = backbone.requires_grad_(trained == "unfrozen")
         # Trained weights are float32 whatever the frozen ones are: AdamW's small steps need it.
-        self.exits = build_exits(backbone, exits, dtype=torch.float32)
+        built = build_exits(backbone, exits, dtype=torch.float32)
+        super().__init__(frozen, optimisation, [f"exit_{depth}" for depth in built.depths])
+        self.exits = built
         if trained == "lora":
             add_lora(backbone, **asdict(lora or Lora()))
-        self.optimisation = optimisation
         self.distillation = distillation or Distillation()
         self.trained = trained
         self.method = method or ("trained norm and head" if exits.kind == "norm" else "balcony")
         self.strict_loading = False  # the backbone is not in the checkpoint
-        self.names = [f"exit_{depth}" for depth in self.exits.depths]
         raw_names = [raw_exit_name(depth) for depth in self.exits.depths]
-        self.validation_quality = SubModelQuality(self.names)
         self.test_quality = SubModelQuality(self.names + raw_names)
-        self.results: dict[str, dict[str, float]] = {}
 
     @property
     def trained_parameters(self) -> int:
@@ -169,8 +164,8 @@ class BalconyModule(LightningModule):
             self.log(f"train/agreement/{name}", losses.agreement[i])
         return loss
 
-    def evaluate(self, batch: dict[str, Tensor], raw: bool) -> HeadLosses:
-        """Quality of the exits, and of raw early exits at their depths, on one batch."""
+    def evaluate(self, batch: dict[str, Tensor], raw: bool = False) -> HeadLosses:
+        """Quality of the exits, and maybe of raw early exits at their depths, on one batch."""
         exits, stream, teacher = self.read(batch)
         shared_norm, head = norm_of(self.backbone), head_weight_of(self.backbone)
         baselines = [shared_norm(hidden) for hidden in stream] if raw else []
@@ -182,32 +177,16 @@ class BalconyModule(LightningModule):
             teacher_head=head,
         )
 
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Add a held-out batch to the quality of the exits."""
-        self.validation_quality.update(self.evaluate(batch, raw=False))
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the quality of each exit and of the full model."""
-        self._log_quality("validation", self.validation_quality)
-
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Add a test batch to the quality of exits and raw early exits."""
         self.test_quality.update(self.evaluate(batch, raw=True))
 
-    def on_test_epoch_end(self) -> None:
-        """Keep the results for the report, and log them."""
-        self.results = self._log_quality("test", self.test_quality)
-
-    def _log_quality(self, split: str, quality: SubModelQuality) -> dict[str, dict[str, float]]:
+    def measured(self) -> dict[str, dict[str, float]]:
+        """Exits and the full model; in a test the raw early exits too."""
+        quality = self.test_quality if self.trainer.testing else self.quality
         values = quality.compute()
         quality.reset()
-        self.log_dict(logged(split, values), rank_zero_only=True)
         return values
-
-    def configure_optimizers(self) -> Any:
-        """AdamW and its schedule over all steps of the run."""
-        steps = int(self.trainer.estimated_stepping_batches)
-        return self.optimisation.build(self.parameters(), steps)
 
     def described(self) -> list[Described]:
         """Exits, raw early exits at the same depths, and the full model."""

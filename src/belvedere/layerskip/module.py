@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -15,14 +14,14 @@ from belvedere.layerskip.schedule import (
     enabled_layers,
     normalised_weights,
 )
-from belvedere.metrics.language import SubModelQuality, logged
+from belvedere.method import MethodModule
+from belvedere.metrics.language import SubModelQuality
 from belvedere.optimisation import Optimisation
 from belvedere.submodels.backbone import (
     head_weight_of,
     layers_of,
     num_layers_of,
     read_prefixes,
-    sha256_of_weights,
     validate_depths,
 )
 from belvedere.submodels.described import Described, raw_exit_name, raw_exits
@@ -30,7 +29,7 @@ from belvedere.submodels.losses import HeadLosses, head_losses
 from belvedere.submodels.views import submodel
 
 
-class LayerSkipModule(LightningModule):
+class LayerSkipModule(MethodModule):
     """Trains a copy of a model so that its prefixes predict too; compares it with the original.
 
     Args:
@@ -51,20 +50,17 @@ class LayerSkipModule(LightningModule):
         exit_scale: float = 0.1,
         rotation: int = 8,
     ) -> None:
-        super().__init__()
-        self.model = copy.deepcopy(backbone).train()
-        self.backbone = backbone.requires_grad_(False)
-        self.backbone_hash = sha256_of_weights(backbone)
-        self.optimisation = optimisation
-        self.layers = num_layers_of(backbone)
-        self.depths = validate_depths(list(depths), self.layers)
+        layers = num_layers_of(backbone)
+        early = validate_depths(list(depths), layers)
+        names = [f"exit_{depth}" for depth in early]
+        model = copy.deepcopy(backbone).train()
+        super().__init__(backbone.requires_grad_(False), optimisation, [*names, "full"])
+        self.model = model
+        self.layers, self.depths = layers, early
         self.exit_scale = exit_scale
         self.rotation = rotation
-        add_layer_dropout(layers_of(self.model), dropout_rates(self.layers, dropout))
-        self.names = [f"exit_{depth}" for depth in self.depths]
-        self.own = SubModelQuality([*self.names, "full"])
-        self.raw = SubModelQuality([raw_exit_name(depth) for depth in self.depths])
-        self.results: dict[str, dict[str, float]] = {}
+        add_layer_dropout(layers_of(model), dropout_rates(layers, dropout))
+        self.raw = SubModelQuality([raw_exit_name(depth) for depth in early])
         self.strict_loading = False  # the original is not in the checkpoint
 
     def train(self, mode: bool = True) -> "LayerSkipModule":
@@ -88,42 +84,33 @@ class LayerSkipModule(LightningModule):
         self.log("train/loss/full", losses.ce[-1])
         return losses.loss
 
-    def evaluate(self, model: PreTrainedModel, batch: dict[str, Tensor]) -> HeadLosses:
-        """Early exits and full depth of a model against the original full model."""
-        students = read_prefixes(model, [*self.depths, self.layers], batch)
-        if model is self.backbone:
-            *students, teacher = students
-        else:
-            (teacher,) = read_prefixes(self.backbone, [self.layers], batch)
+    def evaluate(self, batch: dict[str, Tensor]) -> HeadLosses:
+        """The copy at each depth, the full one too, against the original full model."""
+        (teacher,) = read_prefixes(self.backbone, [self.layers], batch)
         return head_losses(
-            students,
-            head_weight_of(model),
+            read_prefixes(self.model, [*self.depths, self.layers], batch),
+            head_weight_of(self.model),
             batch["labels"],
             teacher=teacher,
             teacher_head=head_weight_of(self.backbone),
         )
 
+    def evaluate_original(self, batch: dict[str, Tensor]) -> HeadLosses:
+        """Raw early exits of the original against itself."""
+        *raw, full = read_prefixes(self.backbone, [*self.depths, self.layers], batch)
+        return head_losses(raw, head_weight_of(self.backbone), batch["labels"], teacher=full)
+
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Add a held-out batch to the quality of the trained copy and of the original."""
-        self.own.update(self.evaluate(self.model, batch))
-        self.raw.update(self.evaluate(self.backbone, batch))
+        super().validation_step(batch, batch_idx)
+        self.raw.update(self.evaluate_original(batch))
 
-    def on_validation_epoch_end(self) -> None:
-        """Log the quality at each depth; ``original_full`` is the model before training."""
-        split = "test" if self.trainer.testing else "validation"
-        own, raw = self.own.compute_students(), self.raw.compute()
-        self.own.reset()
+    def measured(self) -> dict[str, dict[str, float]]:
+        """The quality of copy and original; ``original_full`` is the model before training."""
+        own, raw = self.quality.compute_students(), self.raw.compute()
+        self.quality.reset()
         self.raw.reset()
-        self.results = {**own, **raw, "full": own["full"], "original_full": raw["full"]}
-        self.log_dict(logged(split, self.results), rank_zero_only=True)
-
-    test_step = validation_step
-    on_test_epoch_end = on_validation_epoch_end
-
-    def configure_optimizers(self) -> Any:
-        """AdamW and its schedule over all steps of the run."""
-        steps = int(self.trainer.estimated_stepping_batches)
-        return self.optimisation.build(self.model.parameters(), steps)
+        return {**own, **raw, "full": own["full"], "original_full": raw["full"]}
 
     def described(self) -> list[Described]:
         """The copy at each depth, raw early exits of the original, and the original."""
@@ -132,7 +119,7 @@ class LayerSkipModule(LightningModule):
             Described(
                 name, "exit", "layerskip", depth, trained, partial(submodel, self.model, depth)
             )
-            for name, depth in zip(self.names, self.depths, strict=True)
+            for name, depth in zip(self.names[:-1], self.depths, strict=True)
         ]
         full = partial(submodel, self.model, self.layers)
         original = partial(submodel, self.backbone, self.layers)

@@ -1,26 +1,22 @@
 """The LightningModule that trains a whole decoder as a language model."""
 
-from typing import Any
-
-from lightning.pytorch import LightningModule
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from belvedere.metrics.language import SubModelQuality, logged
+from belvedere.method import MethodModule
 from belvedere.optimisation import Optimisation
 from belvedere.submodels.backbone import (
     head_weight_of,
     num_layers_of,
     read_prefixes,
-    sha256_of_weights,
     validate_depths,
 )
 from belvedere.submodels.described import Described, raw_exit_name, raw_exits
-from belvedere.submodels.losses import head_losses
+from belvedere.submodels.losses import HeadLosses, head_losses
 from belvedere.submodels.views import submodel
 
 
-class PretrainModule(LightningModule):
+class PretrainModule(MethodModule):
     """Trains every weight of a decoder with the next token's cross-entropy.
 
     Args:
@@ -32,13 +28,9 @@ class PretrainModule(LightningModule):
     def __init__(
         self, backbone: PreTrainedModel, optimisation: Optimisation, depths: tuple[int, ...]
     ) -> None:
-        super().__init__()
-        self.backbone_hash = sha256_of_weights(backbone)
-        self.backbone = backbone.train()
-        self.optimisation = optimisation
-        self.depths = validate_depths(list(depths), num_layers_of(backbone))
-        self.quality = SubModelQuality([raw_exit_name(depth) for depth in self.depths])
-        self.results: dict[str, dict[str, float]] = {}
+        checked = validate_depths(list(depths), num_layers_of(backbone))
+        super().__init__(backbone.train(), optimisation, [raw_exit_name(d) for d in checked])
+        self.depths = checked
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """The loss of one packed batch (see `TextDataModule`), in nats for each token."""
@@ -49,27 +41,11 @@ class PretrainModule(LightningModule):
         self.log("train/loss", losses.loss.detach(), prog_bar=True)
         return losses.loss
 
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Add a held-out batch to the quality of the model and of its raw early exits."""
+    def evaluate(self, batch: dict[str, Tensor]) -> HeadLosses:
+        """The raw early exits against the full model as it is now."""
         layers = num_layers_of(self.backbone)
         *raw, full = read_prefixes(self.backbone, [*self.depths, layers], batch)
-        head = head_weight_of(self.backbone)
-        self.quality.update(head_losses(raw, head, batch["labels"], teacher=full))
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the quality at each depth."""
-        self.results = self.quality.compute()
-        self.quality.reset()
-        split = "test" if self.trainer.testing else "validation"
-        self.log_dict(logged(split, self.results), rank_zero_only=True)
-
-    test_step = validation_step
-    on_test_epoch_end = on_validation_epoch_end
-
-    def configure_optimizers(self) -> Any:
-        """AdamW and its schedule over all steps of the run."""
-        steps = int(self.trainer.estimated_stepping_batches)
-        return self.optimisation.build(self.parameters(), steps)
+        return head_losses(raw, head_weight_of(self.backbone), batch["labels"], teacher=full)
 
     def described(self) -> list[Described]:
         """Raw early exits, and the full model."""

@@ -8,9 +8,9 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from belvedere.data.supervised import Example, SupervisedDataModule
+from belvedere.method import MethodModule
 from belvedere.metrics.answers import AnswerQuality
 from belvedere.submodels.decoding import complete
-from belvedere.submodels.described import Reported
 
 FOLDER = "answers"
 
@@ -39,7 +39,7 @@ class Answers(Callback):
         if not isinstance(data, SupervisedDataModule) or not data.prompts():
             return
         examples = data.prompts()
-        for described in cast(Reported, module).described():
+        for described in cast(MethodModule, module).described():
             answers = answer(described.view().eval(), data, examples)
             known = [i for i, example in enumerate(examples) if example.accepted]
             if known:

@@ -9,9 +9,9 @@ from lightning.pytorch.callbacks import Callback, ProgressBar, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from transformers import PreTrainedTokenizerBase
 
+from belvedere.method import MethodModule
 from belvedere.runs.figures import draw
 from belvedere.submodels.decoding import complete
-from belvedere.submodels.described import Reported
 
 
 class StepClock(Callback):
@@ -139,7 +139,7 @@ class TextSamples(Callback):
         """Let every sub-model write, once the run is over."""
         if not trainer.is_global_zero:
             return
-        for described in cast(Reported, module).described():
+        for described in cast(MethodModule, module).described():
             view = described.view().eval()
             self.samples[described.name] = [
                 text
@@ -167,7 +167,7 @@ class DepthFigure(Callback):
         """Draw what the validation found for each sub-model."""
         logged = trainer.logged_metrics
         rows = []
-        for described in cast(Reported, module).described():
+        for described in cast(MethodModule, module).described():
             keys = {m: f"validation/{m}/{described.name}" for m in ("agreement", "kl_to_full")}
             if all(key in logged for key in keys.values()):
                 metrics = {metric: float(logged[key]) for metric, key in keys.items()}

@@ -8,9 +8,9 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from belvedere.data.supervised import SupervisedDataModule
+from belvedere.method import MethodModule
 from belvedere.metrics.language import SubModelQuality
 from belvedere.submodels.backbone import decoder_inputs, decoder_of, head_weight_of
-from belvedere.submodels.described import Reported
 from belvedere.submodels.losses import IGNORED, head_losses
 
 
@@ -38,7 +38,7 @@ class KlByPosition(Callback):
         data = cast(Any, trainer).datamodule
         if not isinstance(data, SupervisedDataModule):
             return
-        views = {d.name: d.view().eval() for d in cast(Reported, module).described()}
+        views = {d.name: d.view().eval() for d in cast(MethodModule, module).described()}
         full = views.pop("full")
         octaves: list[SubModelQuality] = []
         for batch, _ in zip(data.test_dataloader(), range(self.batches), strict=False):

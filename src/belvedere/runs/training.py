@@ -18,13 +18,13 @@ from omegaconf import DictConfig, OmegaConf
 from transformers.utils import logging as transformers_logging
 
 from belvedere.errors import BadInput
+from belvedere.method import MethodModule
 from belvedere.runs.answers import Answers
 from belvedere.runs.callbacks import DepthFigure, StepClock, TextSamples, progress
 from belvedere.runs.positions import KlByPosition
 from belvedere.runs.precision import chosen_precision
 from belvedere.runs.report import write_report
 from belvedere.submodels.backbone import num_layers_of, sha256_of_weights
-from belvedere.submodels.described import Reported
 from belvedere.submodels.loading import Backbone
 from belvedere.submodels.speed import measure_speed
 
@@ -200,7 +200,7 @@ def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def submodel_rows(module: Reported, config: DictConfig) -> list[dict[str, Any]]:
+def submodel_rows(module: MethodModule, config: DictConfig) -> list[dict[str, Any]]:
     """The report's row for each sub-model, with its speed beside its quality."""
     described = module.described()
     views = {d.name: d.view() for d in described}
@@ -257,7 +257,7 @@ def reference_of(config: DictConfig) -> dict[str, Any] | None:
         ) from error
 
 
-def save_model(module: Reported, tokenizer: Any, run_dir: Path) -> None:
+def save_model(module: MethodModule, tokenizer: Any, run_dir: Path) -> None:
     """Write what the run trained in a form that lasts: safetensors."""
     folder = run_dir / "checkpoints" / "model"
     module.save_model(str(folder))

@@ -4,25 +4,23 @@ import copy
 from functools import partial
 from typing import Any
 
-from lightning.pytorch import LightningModule
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from belvedere.metrics.language import SubModelQuality, logged
+from belvedere.method import MethodModule
 from belvedere.optimisation import Optimisation
 from belvedere.submodels.backbone import (
     head_weight_of,
     num_layers_of,
     read_prefixes,
-    sha256_of_weights,
     validate_depths,
 )
 from belvedere.submodels.described import Described
-from belvedere.submodels.losses import head_losses
+from belvedere.submodels.losses import HeadLosses, head_losses
 from belvedere.submodels.views import submodel
 
 
-class ExtractedModule(LightningModule):
+class ExtractedModule(MethodModule):
     """Fine-tunes a copy of a model's first layers, norm and head (arXiv 2309.08968, section 4).
 
     It is what a sub-model of the same depth could be if it need not share its weights. The whole
@@ -38,15 +36,10 @@ class ExtractedModule(LightningModule):
     """
 
     def __init__(self, backbone: PreTrainedModel, optimisation: Optimisation, depth: int) -> None:
-        super().__init__()
-        (self.depth,) = validate_depths([depth], num_layers_of(backbone))
-        self.model = copy.deepcopy(submodel(backbone, depth)).train()
-        self.backbone = backbone.requires_grad_(False)
-        self.backbone_hash = sha256_of_weights(backbone)
-        self.optimisation = optimisation
-        self.name = f"exit_{depth}"
-        self.quality = SubModelQuality([self.name])
-        self.results: dict[str, dict[str, float]] = {}
+        validate_depths([depth], num_layers_of(backbone))
+        super().__init__(backbone.requires_grad_(False), optimisation, [f"exit_{depth}"])
+        self.depth = depth
+        self.model = copy.deepcopy(submodel(backbone, depth)).requires_grad_(True).train()
         self.strict_loading = False  # the original is not in the checkpoint
 
     def train(self, mode: bool = True) -> "ExtractedModule":
@@ -67,32 +60,16 @@ class ExtractedModule(LightningModule):
         self.log("train/loss", losses.loss.detach(), prog_bar=True)
         return losses.loss
 
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Add a held-out batch to the quality of the copy beside the original."""
+    def evaluate(self, batch: dict[str, Tensor]) -> HeadLosses:
+        """The copy against the whole original."""
         (teacher,) = read_prefixes(self.backbone, [num_layers_of(self.backbone)], batch)
-        losses = head_losses(
+        return head_losses(
             read_prefixes(self.model, [self.depth], batch),
             head_weight_of(self.model),
             batch["labels"],
             teacher=teacher,
             teacher_head=head_weight_of(self.backbone),
         )
-        self.quality.update(losses)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the quality of the copy and of the original."""
-        self.results = self.quality.compute()
-        self.quality.reset()
-        split = "test" if self.trainer.testing else "validation"
-        self.log_dict(logged(split, self.results), rank_zero_only=True)
-
-    test_step = validation_step
-    on_test_epoch_end = on_validation_epoch_end
-
-    def configure_optimizers(self) -> Any:
-        """AdamW and its schedule over all steps of the run."""
-        steps = int(self.trainer.estimated_stepping_batches)
-        return self.optimisation.build(self.model.parameters(), steps)
 
     def described(self) -> list[Described]:
         """The copy, and the original with all its layers, not fine-tuned."""
@@ -101,7 +78,7 @@ class ExtractedModule(LightningModule):
         copied = partial(submodel, self.model, self.depth)
         whole = partial(submodel, self.backbone, layers)
         return [
-            Described(self.name, "exit", "extracted", self.depth, trained, copied),
+            Described(self.names[0], "exit", "extracted", self.depth, trained, copied),
             Described("full", "full", "not fine-tuned", layers, 0, whole),
         ]
 

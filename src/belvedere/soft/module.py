@@ -1,28 +1,25 @@
 """The LightningModule of sorted fine-tuning (arXiv 2309.08968): every depth prefix a good model."""
 
 from functools import partial
-from typing import Any
 
-from lightning.pytorch import LightningModule
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from belvedere.metrics.language import SubModelQuality, logged
+from belvedere.method import MethodModule
 from belvedere.optimisation import Optimisation
 from belvedere.soft.schedule import Sorting
 from belvedere.submodels.backbone import (
     head_weight_of,
     num_layers_of,
     read_prefixes,
-    sha256_of_weights,
     validate_depths,
 )
 from belvedere.submodels.described import Described
-from belvedere.submodels.losses import head_losses
+from belvedere.submodels.losses import HeadLosses, head_losses
 from belvedere.submodels.views import submodel
 
 
-class SoFTModule(LightningModule):
+class SoFTModule(MethodModule):
     """Trains a whole decoder so that its first n layers, with its norm and head, are models too.
 
     Sub-model n has no parameter of its own. One pass through the layers serves all of them, and
@@ -49,18 +46,12 @@ class SoFTModule(LightningModule):
         sorting: Sorting | None = None,
         method: str = "soft",
     ) -> None:
-        super().__init__()
-        self.layers = num_layers_of(backbone)
-        early = [depth for depth in depths if depth != self.layers]
-        self.early = validate_depths(early, self.layers)
+        layers = num_layers_of(backbone)
+        early = validate_depths([d for d in depths if d != layers], layers)
+        super().__init__(backbone.train(), optimisation, [f"exit_{depth}" for depth in early])
+        self.early, self.layers = early, layers
         self.sorting = sorting or Sorting()
-        self.backbone_hash = "" if backbone.device.type == "meta" else sha256_of_weights(backbone)
-        self.backbone = backbone.train()
-        self.optimisation = optimisation
         self.method = method
-        self.names = [f"exit_{depth}" for depth in self.early]
-        self.quality = SubModelQuality(self.names)
-        self.results: dict[str, dict[str, float]] = {}
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """The weighted loss of this step's sub-models, in nats for each learned token."""
@@ -83,26 +74,10 @@ class SoFTModule(LightningModule):
             self.log(f"train/loss/{'full' if depth == self.layers else f'exit_{depth}'}", ce)
         return losses.loss
 
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Add a held-out batch to the quality of every sub-model beside the full model."""
+    def evaluate(self, batch: dict[str, Tensor]) -> HeadLosses:
+        """Every early sub-model against the full model as it is now."""
         *states, full = read_prefixes(self.backbone, [*self.early, self.layers], batch)
-        head = head_weight_of(self.backbone)
-        self.quality.update(head_losses(states, head, batch["labels"], teacher=full))
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the quality at each depth."""
-        self.results = self.quality.compute()
-        self.quality.reset()
-        split = "test" if self.trainer.testing else "validation"
-        self.log_dict(logged(split, self.results), rank_zero_only=True)
-
-    test_step = validation_step
-    on_test_epoch_end = on_validation_epoch_end
-
-    def configure_optimizers(self) -> Any:
-        """AdamW and its schedule over all steps of the run."""
-        steps = int(self.trainer.estimated_stepping_batches)
-        return self.optimisation.build(self.parameters(), steps)
+        return head_losses(states, head_weight_of(self.backbone), batch["labels"], teacher=full)
 
     def described(self) -> list[Described]:
         """The sub-models and the full model."""

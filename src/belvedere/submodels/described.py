@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol
+from typing import Literal
 
 from transformers import PreTrainedModel
 
@@ -54,23 +54,3 @@ def raw_exits(backbone: PreTrainedModel, depths: Iterable[int]) -> list[Describe
 def raw_exit_name(depth: int) -> str:
     """What reports call the raw early exit at a depth."""
     return f"raw_exit_{depth}"
-
-
-class Reported(Protocol):
-    """What a LightningModule has for its run's report.
-
-    Attributes:
-        backbone: the model whose sub-models are reported.
-        backbone_hash: `sha256_of_weights` of it before training.
-        results: after testing, the metrics of each sub-model by name.
-    """
-
-    backbone: PreTrainedModel
-    backbone_hash: str
-    results: dict[str, dict[str, float]]
-
-    def described(self) -> list[Described]:
-        """The sub-models, exits and baselines of the run."""
-
-    def save_model(self, folder: str) -> None:
-        """Write what was trained, as safetensors."""

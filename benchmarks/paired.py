@@ -1,0 +1,70 @@
+"""Runs variants of a measurement in turn, each in a process of its own, and prints their ratios.
+
+A process of its own, so that the memory of one does not hide the other's; in turn, so that the
+machine's slow moments hit all alike.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+import torch
+
+Found = dict[str, float]
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most memory that was in use until now."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kilobytes * (1 if sys.platform == "darwin" else 1024)
+
+
+def compare(
+    parser: argparse.ArgumentParser,
+    variants: Sequence[str],
+    measure: Callable[[str, argparse.Namespace], Found],
+    pairs: Sequence[tuple[str, str]],
+    memory: str,
+) -> None:
+    """Measure every variant, and print medians with their range, and the ratios of pairs.
+
+    Args:
+        parser: with the options of the measurement.
+        variants: their names.
+        measure: takes a variant and the options, returns ``seconds``, ``bytes`` and ``loss``.
+        pairs: what is divided by what.
+        memory: what ``bytes`` are.
+    """
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", choices=variants, help="one measurement, in this process")
+    args = parser.parse_args()
+    if args.only:
+        print(json.dumps(measure(args.only, args)))
+        return
+    found: dict[str, list[Found]] = {name: [] for name in variants}
+    for _ in range(args.repeats):
+        for name, rows in found.items():
+            command = [sys.executable, *sys.argv, "--only", name]
+            rows.append(
+                json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+            )
+    for name, rows in found.items():
+        seconds = [row["seconds"] for row in rows]
+        print(
+            f"{name}: {statistics.median(seconds):.2f} s ({min(seconds):.2f} to "
+            f"{max(seconds):.2f}), {statistics.median(r['bytes'] for r in rows) / 2**20:,.0f} MiB, "
+            f"loss {rows[0]['loss']:.6f}"
+        )
+    for first, second in pairs:
+        for key, what in (("seconds", "time"), ("bytes", memory)):
+            ratios = [a[key] / b[key] for a, b in zip(found[first], found[second], strict=True)]
+            print(
+                f"{first} / {second}, {what}: {statistics.median(ratios):.3f} "
+                f"({min(ratios):.3f} to {max(ratios):.3f})"
+            )
