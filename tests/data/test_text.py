@@ -241,7 +241,7 @@ def test_bad_files_are_named(name, content, message, tokenizer, tmp_path):
 
 
 def test_a_set_that_is_not_there(tokenizer, tmp_path):
-    with pytest.raises(BadInput, match=r"cannot be loaded.*data=text data\.path=FILE"):
+    with pytest.raises(BadInput, match=r"cannot be loaded.*data=NAME data\.path=FILE"):
         module(tokenizer, tmp_path, path=None, hub=str(tmp_path / "nowhere")).setup()
 
 
