@@ -53,6 +53,35 @@ def test_the_paper_scale_is_the_published_recipe():
     assert module.exits.depths == (15, 18, 21)
 
 
+@pytest.fixture(scope="module")
+def llama2_13b():
+    llama = LlamaConfig(
+        hidden_size=5120, intermediate_size=13824, num_hidden_layers=40, num_attention_heads=40,
+        vocab_size=32_000, tie_word_embeddings=False,
+    )  # fmt: skip
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(llama)
+
+
+def test_sorted_fine_tuning_at_paper_scale_has_the_published_sub_models(llama2_13b):
+    name = "soft_llama2_alpaca"
+    config = composed(f"experiment={name}", "scale=paper", f"name={name}")
+    assert config.model.optimisation.lr == 2e-5
+    assert config.seed == 42
+    module = instantiate(config.model, backbone=llama2_13b)
+    sizes = {d.layers: round(d.parameters / 1e9, 1) for d in module.described()}
+    assert sizes == {
+        12: 4.1, 16: 5.4, 20: 6.7, 24: 7.9, 28: 9.2, 32: 10.5, 36: 11.7, 40: 13.0
+    }  # fmt: skip
+
+
+def test_classifier_tuning_at_paper_scale_adds_a_head_for_each_sub_model(llama2_13b):
+    name = "ict_llama2_triviaqa"
+    config = composed(f"experiment={name}", "scale=paper", f"name={name}")
+    module = instantiate(config.model, backbone=llama2_13b)
+    assert module.trained_parameters == 7 * 5120 * 32_000
+
+
 def test_the_chosen_data_replace_the_experiments_own():
     config = composed(
         "experiment=balcony_llama3", "data=text", "data.path=mine.txt", "name=balcony_llama3"
