@@ -1,5 +1,6 @@
 """Figures of a run: quality against depth and against measured speed."""
 
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,10 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 # Okabe and Ito's palette is told apart without colour vision; markers differ as well.
-STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#000000", "*"))
+STYLES = (
+    ("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#000000", "x"),
+    ("#56B4E9", "v"), ("#E69F00", "P"), ("#999999", "d"),
+)  # fmt: skip
 METRICS = {
     "exact_match": "exact match",
     "agreement": "agreement with the full model",
@@ -102,7 +106,7 @@ def draw(submodels: list[dict[str, Any]], key: str, label: str) -> Figure:
     methods = list(dict.fromkeys(row["method"] for row in submodels if row["kind"] != "full"))
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     for axes, metric in zip(panels, metrics, strict=True):
-        for method, (colour, marker) in zip(methods, STYLES, strict=False):
+        for method, (colour, marker) in zip(methods, cycle(STYLES), strict=False):
             rows = sorted((r for r in submodels if r["method"] == method), key=lambda r: r[key])
             xs = [row[key] for row in rows]
             ys = [row["metrics"][metric] for row in rows]
