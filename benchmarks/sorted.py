@@ -8,7 +8,7 @@ model of 40 layers and a vocabulary of 32,000 with 8 sub-models, 12 to 40 layers
 - ``plain``: the same by the formula that holds the logits of all sub-models.
 
 By default the layers are so wide that the head has the share of all parameters that it has in
-LLaMA-2-13B (1.3 %); with ``--intermediate 1376`` they are as narrow as the hidden size suggests,
+LLaMA-2-13B (1.3 %); with ``--intermediate 691`` they are as narrow as the hidden size suggests,
 and the head weighs far more.
 """
 

@@ -1,17 +1,20 @@
 """What the LightningModules of the methods share: quality at each depth, and the optimiser."""
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, cast
 
 from lightning.pytorch import LightningModule
+from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
+from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from belvedere.metrics.language import SubModelQuality, logged
 from belvedere.optimisation import Optimisation
-from belvedere.submodels.backbone import sha256_of_weights
+from belvedere.submodels.backbone import num_layers_of, sha256_of_weights
 from belvedere.submodels.described import Described
 from belvedere.submodels.losses import HeadLosses
+from belvedere.submodels.views import submodel
 
 
 class MethodModule(LightningModule):
@@ -66,16 +69,64 @@ class MethodModule(LightningModule):
         self.validation_step(batch, batch_idx)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the quality at each depth, and keep it for the report."""
-        self.results = self.measured()
-        split = "test" if self.trainer.testing else "validation"
-        self.log_dict(logged(split, self.results), rank_zero_only=True)
+        """Log the quality at each depth."""
+        self.log_dict(logged("validation", self.measured()), rank_zero_only=True)
 
     def on_test_epoch_end(self) -> None:
-        """Likewise for the test split."""
-        self.on_validation_epoch_end()
+        """Keep the quality on the test split for the report, and log it."""
+        self.results = self.measured()
+        self.log_dict(logged("test", self.results), rank_zero_only=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW and its schedule over all steps of the run, for what is not frozen."""
         steps = int(self.trainer.estimated_stepping_batches)
         return self.optimisation.build(self.parameters(), steps)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as the trainer says; where FSDP shares the gradients out, by FSDP's own norm."""
+        if isinstance(self.trainer.strategy, FSDPStrategy) and gradient_clip_val:
+            cast(Any, self.trainer.model).clip_grad_norm_(gradient_clip_val)
+            return
+        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+
+class TrainedCopyModule(MethodModule):
+    """Trains a copy made of a backbone's weights; the backbone stays, to be compared with.
+
+    Args:
+        backbone: the original, which is frozen.
+        model: the copy.
+        optimisation: optimiser and schedule.
+        names: the sub-models, in the order of `evaluate`.
+    """
+
+    def __init__(
+        self,
+        backbone: PreTrainedModel,
+        model: PreTrainedModel,
+        optimisation: Optimisation,
+        names: list[str],
+    ) -> None:
+        super().__init__(backbone.requires_grad_(False), optimisation, names)
+        self.model = model.requires_grad_(True).train()
+        self.strict_loading = False  # the original is not in the checkpoint
+
+    def train(self, mode: bool = True) -> "TrainedCopyModule":
+        """Training mode of the copy; the original stays in eval mode."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave the original out."""
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith("backbone.")}
+
+    def save_model(self, folder: str) -> None:
+        """Write the copy as an ordinary checkpoint of its class."""
+        submodel(self.model, num_layers_of(self.model)).save_pretrained(folder)

@@ -122,6 +122,7 @@ def test_what_is_cut_or_left_out_is_counted(tokenizer, tmp_path):
     data.setup()
     summary = data.summary()
     assert (summary["truncated"], summary["too_long"], summary["empty"]) == (1, 1, 1)
+    assert summary["held_out_in_train"] == 4  # test is validation, which repeats the first four
     assert summary["documents"] == len(records()) + 1
     assert all(int(data.rows["train"][i]["tokens"]) <= 64 for i in range(len(data.rows["train"])))
 
@@ -245,9 +246,38 @@ def test_a_question_without_aliases_accepts_its_value(tokenizer, tmp_path):
     assert [example.accepted for example in found] == [("y",), ("y",)]
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"new_tokens": 0}, r"data\.new_tokens: 0 is too small"),
+        ({"answered": -1}, r"data\.answered: -1 is too small"),
+        ({"train_examples": 0}, r"data\.train_examples"),
+        ({"hub_splits": {"test": "test"}}, r"data\.hub_splits"),
+        ({"prompts": "/nowhere.json"}, r"check data\.prompts"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(tokenizer, tmp_path, options, message):
+    path = write(tmp_path / "a.jsonl", records())
+    with pytest.raises(BadInput, match=message):
+        alpaca(tokenizer, path=path, **options)
+
+
+def test_a_file_beside_the_splits_is_not_dropped_in_silence(tokenizer, tmp_path):
+    for name in ("train", "dev", "more"):
+        write(tmp_path / f"{name}.jsonl", records(8))
+    with pytest.raises(BadInput, match=r"more\.jsonl: this file belongs to none of the splits"):
+        alpaca(tokenizer, path=str(tmp_path))
+    (tmp_path / "more.jsonl").unlink()
+    data = alpaca(tokenizer, path=str(tmp_path))
+    data.setup()
+    assert len(data.examples["validation"]) == 8
+
+
 def test_prompts_that_cannot_be_filled_are_refused(tokenizer, tmp_path):
     with pytest.raises(BadInput, match=r"no \{input\}"):
         InstructionPrompt("{instruction}", "{instruction}")
+    with pytest.raises(BadInput, match=r"has \{input\}"):
+        InstructionPrompt("{instruction} {input}", "{instruction} {input}")
     path = write(tmp_path / "q.jsonl", questions())
     with pytest.raises(BadInput, match=r"no \{question\}"):
         TriviaQADataModule(tokenizer, "Q:", name="test", path=path)

@@ -48,6 +48,8 @@ def test_soft_trains_and_reports_every_prefix(run, instructions):
         assert row["method"] == "soft"
         assert {"loss", "kl_to_full", "agreement", "exact_match", "exact_match_official", "f1",
                 "rouge_l"} <= set(row["metrics"])  # fmt: skip
+    assert set(report["exact_match_by_group"]["full"]) == {"say"}
+    assert report["data"]["prompts_too_long"] == 0
     assert report["data"]["answered"] == len(read_answers(folder)["exit_1"]) > 5
     positions = report["kl_by_position"]
     assert set(positions["submodels"]) == {"exit_1", "exit_2", "exit_3"}
@@ -87,6 +89,24 @@ def test_ict_without_sft_says_what_to_run_first(run, questions, capfd):
     assert stopped.value.code == 2
     (line,) = capfd.readouterr().err.splitlines()
     assert "train it first: python train.py experiment=sft_llama2_triviaqa" in line
+
+
+def test_answers_keep_their_lines_and_prompts_that_do_not_fit_are_counted(
+    run, instructions, tmp_path
+):
+    prompts = tmp_path / "prompts.json"
+    texts = ["one\u2028line", "euro " * 200]
+    prompts.write_text(json.dumps([{"instruction": text} for text in texts]))
+    folder = run(
+        "sft_llama2_alpaca", DEPTHS, f"data.prompts={prompts}", "trainer.max_steps=2",
+        data=instructions,
+    )  # fmt: skip
+    answers = read_answers(folder)["full"]
+    assert [row["question"] for row in answers] == texts
+    assert answers[1]["answer"] == ""
+    report = report_of(folder)
+    assert report["data"]["prompts_too_long"] == 1
+    assert "exact_match" not in report["submodels"][0]["metrics"]
 
 
 @pytest.mark.parametrize("sorting", ["schedule=sampled", "schedule=rotating", "weights=linear",

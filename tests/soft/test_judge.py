@@ -59,11 +59,20 @@ def test_a_model_judges_from_a_filled_prompt(backbone_folder, monkeypatch):
     monkeypatch.setattr(
         judges, "complete", lambda _, __, prompts, n: shown.extend(prompts) or ["2"] * len(prompts)
     )
-    pairs = [Pair("do {second}", "in", (), "one {input}", "two")] * 3
+    pairs = [Pair("do {second}", "in", (), "one {input}", "two")] * 2
+    pairs.append(Pair("do it", "", (), "one", "two"))
     assert judge.verdicts(pairs) == [-1, -1, -1]
+    assert "provides further context" in shown[0]
+    assert "### Input:\nin\n" in shown[0]
+    assert "Input" not in shown[2]
     assert "### Instruction:\ndo {second}\n" in shown[0]
     assert "### Response 1:\none {input}\n" in shown[0]
     assert "### Response 2:\ntwo\n" in shown[0]
+
+
+def test_a_device_that_is_not_there_is_one_line(backbone_folder):
+    with pytest.raises(BadInput, match="cannot run on cuda"):
+        ModelJudge(str(backbone_folder), dtype="float32", device="cuda").verdicts([pair("a", "b")])
 
 
 def test_a_real_model_is_loaded_and_asked(backbone_folder):

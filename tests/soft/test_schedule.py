@@ -51,6 +51,9 @@ def test_full_is_ordinary_fine_tuning():
         {"schedule": "some"},
         {"weights": "heavy"},
         {"schedule": "sampled", "distillation": 1.0},
+        {"schedule": "full", "weights": "linear"},
+        {"distillation": -1.0},
+        {"temperature": 0.0},
     ],
 )
 def test_what_does_not_exist_is_refused(options):

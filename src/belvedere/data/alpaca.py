@@ -24,10 +24,11 @@ class InstructionPrompt:
 
     def __post_init__(self) -> None:
         for key, text in (("with_input", self.with_input), ("without_input", self.without_input)):
-            wanted = ["{instruction}", "{input}"][: 2 if key == "with_input" else 1]
-            for part in wanted:
-                if part not in text:
-                    raise BadInput(f"the prompt has no {part}", where=f"data.prompt.{key}")
+            if "{instruction}" not in text:
+                raise BadInput("the prompt has no {instruction}", where=f"data.prompt.{key}")
+            if ("{input}" in text) != (key == "with_input"):
+                has = "has" if "{input}" in text else "has no"
+                raise BadInput(f"the prompt {has} {{input}}", where=f"data.prompt.{key}")
 
     def fill(self, instruction: str, given: str) -> str:
         """The prompt for an instruction and its input, which may be empty."""
@@ -59,15 +60,16 @@ class AlpacaDataModule(SupervisedDataModule):
     def example(self, record: Record, *, answered: bool = True) -> Example:
         """An instruction with its response, which is also the one right answer."""
         instruction = record.text("instruction")
-        output = record.text("output") if answered or "output" in record.fields else ""
+        there = record.fields.get("output") is not None
+        output = record.text("output") if answered or there else ""
         given = record.text("input") if record.fields.get("input") is not None else ""
-        task = record.text("task") if "task" in record.fields else ""
+        task = record.fields.get("task")
         return Example(
             prompt=self.prompt.fill(instruction, given),
             response=output,
             accepted=(output.strip(),) if output.strip() else (),
             key=instruction,
-            group=task,
+            group=task if isinstance(task, str) else "",
             question=instruction,
             given=given,
         )

@@ -57,17 +57,19 @@ def unreadable(place: Path, error: OSError) -> BadInput:
     )
 
 
-def find_files(path: str | Path) -> list[Path]:
+def find_files(path: str | Path, key: str = "data.path") -> list[Path]:
     """The data files at a path: itself, or those in it if it is a folder, in order of name.
+
+    Args:
+        path: a file or a folder.
+        key: the setting that it comes from, for the message.
 
     Raises:
         BadInput: nothing there, nothing that may be read, or no file of a known kind.
     """
     place = Path(path)
     if not place.exists():
-        raise BadInput(
-            "there is no such file or folder", where=str(place), remedy="check data.path"
-        )
+        raise BadInput("there is no such file or folder", where=str(place), remedy=f"check {key}")
     if not place.is_dir():
         if place.suffix not in SUFFIXES:
             raise BadInput(
@@ -150,7 +152,7 @@ def _record(fields: Any, where: str) -> Record:
         raise BadInput(
             f"a record is {type(fields).__name__}, not an object",
             where=where,
-            remedy='write {"text": "..."}',
+            remedy="write {...} with its fields",
         )
     return Record(fields, where)
 

@@ -5,19 +5,31 @@ from typing import Any
 
 from belvedere.errors import BadInput
 
+NAMES = {"train": "train", "val": "validation", "dev": "validation", "test": "test"}
+"""What the name of a split's file begins with."""
+
 
 def by_split(files: list[Path]) -> dict[str, list[Path]]:
     """Files by the split that their names begin with; ``all`` if they are not so named.
 
     They are split if some are for training and some are held out.
+
+    Raises:
+        BadInput: they are split, and one of them belongs to no split.
     """
     named: dict[str, list[Path]] = {}
-    for split in ("train", "validation", "test"):
-        if found := [file for file in files if file.name.startswith(split)]:
-            named[split] = found
-    if "train" in named and len(named) > 1:
-        return named
-    return {"all": files} if files else {}
+    for file in files:
+        split = next((split for name, split in NAMES.items() if file.name.startswith(name)), "")
+        named.setdefault(split, []).append(file)
+    if "train" not in named or not {"validation", "test"} & set(named):
+        return {"all": files} if files else {}
+    if "" in named:
+        raise BadInput(
+            "this file belongs to none of the splits beside it",
+            where=str(named[""][0]),
+            remedy="let its name begin with train, validation or test, or name the files singly",
+        )
+    return named
 
 
 def load_hub(name: str, config: str | None, split: str, *, streaming: bool) -> Any:

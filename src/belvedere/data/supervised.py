@@ -51,7 +51,8 @@ class SupervisedDataModule(PackedDataModule):
 
     Files named ``train*``, ``validation*`` and ``test*`` are the splits; otherwise every example
     goes where the hash of its key sends it. A validation split that is missing is taken from the
-    training split in the same way; a missing test split is the validation split.
+    training split in the same way; a missing test split is the validation split. Test prompts that
+    are in the training split of given files are counted too.
 
     Args:
         tokenizer: of the backbone.
@@ -115,14 +116,30 @@ class SupervisedDataModule(PackedDataModule):
         self.paths = [path] if isinstance(path, str) else list(path or [])
         self.hub, self.hub_config = hub, hub_config
         self.hub_splits = hub_splits or {"all": "train"}
+        if set(self.hub_splits) - {*get_args(Split), "all"} or not (
+            {"train", "all"} & set(self.hub_splits)
+        ):
+            raise BadInput(
+                f"the splits {', '.join(self.hub_splits)} are none to train on",
+                where="data.hub_splits",
+                remedy="name train, validation and test, or all",
+            )
+        for key, size in (("train_examples", train_examples), ("eval_examples", eval_examples),
+                          ("answered", answered), ("new_tokens", new_tokens)):  # fmt: skip
+            lowest = 0 if key == "answered" else 1
+            if size is not None and size < lowest:
+                raise BadInput(
+                    f"{size} is too small", where=f"data.{key}", remedy=f"give {lowest} or more"
+                )
         self.learned = learned
         self.limits = {"train": train_examples, "validation": eval_examples, "test": eval_examples}
         self.answered = answered
-        self.prompt_files = [] if prompts is None else find_files(prompts)
+        self.prompt_source = prompts
+        self.prompt_files = [] if prompts is None else find_files(prompts, "data.prompts")
         self.new_tokens = new_tokens
         self.examples: dict[Split, list[Example]] = {}
         self._prompts: list[Example] = []
-        self.counts = {"truncated": 0, "too_long": 0, "empty": 0}
+        self.counts = {"truncated": 0, "too_long": 0, "empty": 0, "held_out_in_train": 0}
         self.files = by_split([file for place in self.paths for file in find_files(place)])
 
     @abstractmethod
@@ -145,12 +162,21 @@ class SupervisedDataModule(PackedDataModule):
             {split: self._read(records) for split, records in self._sources()}, self.held_out
         )
         for split, examples in self.examples.items():
-            self.rows[split] = self._pack(examples[: self.limits[split]])
+            if split == "test" and examples is self.examples["validation"]:
+                self.rows["test"] = self.rows["validation"]
+            else:
+                self.rows[split] = self._pack(examples[: self.limits[split]])
+        trained = {example.prompt for example in self.examples["train"]}
+        self.counts["held_out_in_train"] = sum(
+            example.prompt in trained for example in self.examples["test"]
+        )
         self._prompts = self.examples["test"]
         if self.prompt_files:
             records = (record for file in self.prompt_files for record in read_records(file))
             self._prompts = [self.example(record, answered=False) for record in records]
-        for wanted in ("train", "validation"):
+            if not self._prompts:
+                raise BadInput("there are no prompts", where=str(self.prompt_source))
+        for wanted in get_args(Split):
             if not len(self.rows[wanted]):
                 raise BadInput(
                     f"no examples for the {wanted} split",
@@ -179,14 +205,11 @@ class SupervisedDataModule(PackedDataModule):
         """Rows of the examples, cut where they are longer than a row."""
         before = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
         behind = [] if self.tokenizer.eos_token_id is None else [self.tokenizer.eos_token_id]
-        # Each on its own: at inference the response's tokens follow the prompt's own ones.
-        prompts = self._encoded([example.prompt for example in examples])
-        responses = self._encoded([example.response for example in examples])
         ids: list[list[int]] = []
         learned: list[list[bool]] = []
-        for prompt, response in zip(prompts, responses, strict=True):
-            start = len(before) + len(prompt)
-            whole = [*before, *prompt, *response, *behind]
+        for tokens, prompt_tokens in self._encoded(examples):
+            start = len(before) + prompt_tokens
+            whole = [*before, *tokens, *behind]
             if start >= self.sequence_length:
                 self.counts["too_long"] += 1
                 continue
@@ -204,10 +227,26 @@ class SupervisedDataModule(PackedDataModule):
         rows.documents = len(ids)
         return rows
 
-    def _encoded(self, texts: list[str]) -> list[list[int]]:
-        if not texts:
-            return []
-        return list(self.tokenizer(texts, add_special_tokens=False, verbose=False).input_ids)
+    def _encoded(self, examples: list[Example]) -> Iterator[tuple[list[int], int]]:
+        """The tokens of each example, and how many of them begin in its prompt.
+
+        Prompt and response are encoded as the one text that they are: on its own, a response would
+        get a space in front from tokenizers such as Llama 2's.
+        """
+        if not examples:
+            return
+        encoded = self.tokenizer(
+            [example.prompt + example.response for example in examples],
+            add_special_tokens=False, verbose=False, return_offsets_mapping=True,
+        )  # fmt: skip
+        for example, ids, places in zip(
+            examples, encoded.input_ids, encoded.offset_mapping, strict=True
+        ):
+            yield list(ids), sum(begin < len(example.prompt) for begin, _ in places)
+
+    def tokens_of(self, prompt: str) -> int:
+        """How many tokens a prompt has, the begin token not counted."""
+        return len(self.tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids)
 
     def prompts(self) -> list[Example]:
         """The test examples that every sub-model answers."""
@@ -228,6 +267,8 @@ class SupervisedDataModule(PackedDataModule):
             "validation_tokens": int(self.rows["validation"].plan.lengths.sum()),
             "test_tokens": int(self.rows["test"].plan.lengths.sum()),
             "answered": len(self.prompts()),
+            "prompts": self.prompt_source,
+            "learned": self.learned,
         }
 
 
@@ -242,6 +283,7 @@ def split_examples(found: dict[str, list[Example]], held_out: float) -> dict[Spl
             share = share_of(example.key)
             where: Split = "test" if share < held_out / 2 else "validation"
             splits[where if share < held_out else "train"].append(example)
+        splits["test"] = splits["test"] or splits["validation"]
         return splits
     splits["train"] = found["train"]
     if "validation" in found:

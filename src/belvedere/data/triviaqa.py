@@ -33,7 +33,9 @@ class TriviaQADataModule(SupervisedDataModule):
         """A question with its answer, before which is a space, as before any word in a text."""
         record = in_hub_schema(record)
         question = record.text("question").strip()
-        answer = record.fields.get("answer", None if answered else {"value": ""})
+        answer = record.fields.get("answer")
+        if answer is None and not answered:
+            answer = {"value": ""}
         if not isinstance(answer, dict):
             raise BadInput(
                 "'answer' is no object", where=record.where, remedy='write {"value": ..., ...}'

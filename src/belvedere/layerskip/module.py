@@ -2,9 +2,7 @@
 
 import copy
 from functools import partial
-from typing import Any
 
-import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -14,7 +12,7 @@ from belvedere.layerskip.schedule import (
     enabled_layers,
     normalised_weights,
 )
-from belvedere.method import MethodModule
+from belvedere.method import TrainedCopyModule
 from belvedere.metrics.language import SubModelQuality
 from belvedere.optimisation import Optimisation
 from belvedere.submodels.backbone import (
@@ -29,7 +27,7 @@ from belvedere.submodels.losses import HeadLosses, head_losses
 from belvedere.submodels.views import submodel
 
 
-class LayerSkipModule(MethodModule):
+class LayerSkipModule(TrainedCopyModule):
     """Trains a copy of a model so that its prefixes predict too; compares it with the original.
 
     Args:
@@ -53,21 +51,13 @@ class LayerSkipModule(MethodModule):
         layers = num_layers_of(backbone)
         early = validate_depths(list(depths), layers)
         names = [f"exit_{depth}" for depth in early]
-        model = copy.deepcopy(backbone).train()
-        super().__init__(backbone.requires_grad_(False), optimisation, [*names, "full"])
-        self.model = model
+        model = copy.deepcopy(backbone)
+        super().__init__(backbone, model, optimisation, [*names, "full"])
         self.layers, self.depths = layers, early
         self.exit_scale = exit_scale
         self.rotation = rotation
-        add_layer_dropout(layers_of(model), dropout_rates(layers, dropout))
+        add_layer_dropout(layers_of(self.model), dropout_rates(layers, dropout))
         self.raw = SubModelQuality([raw_exit_name(depth) for depth in early])
-        self.strict_loading = False  # the original is not in the checkpoint
-
-    def train(self, mode: bool = True) -> "LayerSkipModule":
-        """Training mode of the copy; the original stays in eval mode."""
-        super().train(mode)
-        self.backbone.eval()
-        return self
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """The weighted cross-entropy of this step's layers through the shared norm and head."""
@@ -129,13 +119,3 @@ class LayerSkipModule(MethodModule):
             Described("full", "full", "layerskip", self.layers, trained, full),
             Described("original_full", "baseline", "backbone", self.layers, 0, original),
         ]
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave the original out."""
-        state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith("backbone.")}
-
-    @torch.no_grad()
-    def save_model(self, folder: str) -> None:
-        """Write the trained copy as an ordinary checkpoint of its class."""
-        submodel(self.model, self.layers).save_pretrained(folder)

@@ -4,6 +4,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,6 +74,9 @@ SCORES = {
 class AnswerQuality(Metric):
     """The mean of every score in `SCORES` over questions.
 
+    Args:
+        options: of torchmetrics' ``Metric``, such as ``sync_on_compute``.
+
     Example:
         >>> quality = AnswerQuality()
         >>> quality.update(["Paris", "the euro"], [["Paris"], ["Euro", "EUR"]])
@@ -84,8 +88,8 @@ class AnswerQuality(Metric):
     sums: Tensor
     count: Tensor
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         zeros = torch.zeros(len(SCORES), dtype=torch.float64)
         self.add_state("sums", default=zeros, dist_reduce_fx="sum")
         self.add_state("count", default=torch.zeros(()), dist_reduce_fx="sum")

@@ -20,7 +20,7 @@ from belvedere.runs.answers import read_answers
 from belvedere.runs.entry import BAD_INPUT
 from belvedere.runs.figures import draw_heat_map, draw_positions, write_figures
 from belvedere.runs.judge import add_judge_options, chosen_judge, scores_of
-from belvedere.runs.report import METRICS, aligned
+from belvedere.runs.report import CHANGES, METRICS, aligned, change
 from belvedere.soft.judge import Judge
 
 Scores = dict[str, dict[str, float]]
@@ -134,42 +134,32 @@ def full_models(merged: list[dict[str, Any]]) -> list[str]:
     base = next((row for row in rows if row["method"] == "sft"), None)
     if base is None:
         return []
-    shown = [m for m in ("loss", "exact_match", "f1", "rouge_l") if m in base["metrics"]]
+    shown = [metric for metric in CHANGES if metric in base["metrics"]]
     cells = [["full model", *(METRICS[metric][0] for metric in shown)]]
     for row in rows:
         line = [row["method"]]
         for metric in shown:
-            text = value_of(row, metric)
-            if row is not base and metric in row["metrics"]:
-                change = row["metrics"][metric] - base["metrics"][metric]
-                text += f" ({METRICS[metric][1].replace('{:', '{:+').format(change)})"
-            line.append(text)
+            known = row is not base and metric in row["metrics"]
+            gain = f" ({change(metric, row['metrics'], base['metrics'])})" if known else ""
+            line.append(value_of(row, metric) + gain)
         cells.append(line)
     return ["## The full model, and its change against SFT", "", *aligned(cells), ""]
 
 
-def mean_positions(runs: list[Run]) -> dict[str, dict[str, Any]]:
-    """KL by position for each method, the mean over its runs."""
-    found: dict[str, list[dict[str, Any]]] = {}
+def mean_positions(runs: list[Run]) -> dict[str, dict[str, list[float]]]:
+    """KL of each octave of positions for each method and sub-model, the mean over its runs."""
+    found: dict[str, dict[str, list[list[float]]]] = {}
     for run in runs:
         positions = run.report.get("kl_by_position") or {}
-        if positions.get("submodels"):
-            found.setdefault(run.method, []).append(positions)
-    merged = {
+        for name, values in positions.get("submodels", {}).items():
+            found.setdefault(run.method, {}).setdefault(name, []).append(values)
+    return {
         method: {
-            "begins": same[0]["begins"],
-            "submodels": {
-                name: [
-                    statistics.fmean(values)
-                    for values in zip(*(p["submodels"][name] for p in same), strict=False)
-                ]
-                for name in same[0]["submodels"]
-                if all(name in p["submodels"] for p in same)
-            },
+            name: [statistics.fmean(values) for values in zip(*rows, strict=False)]
+            for name, rows in names.items()
         }
-        for method, same in found.items()
+        for method, names in found.items()
     }
-    return {method: positions for method, positions in merged.items() if positions["submodels"]}
 
 
 def judged(runs: list[Run], judge: Judge) -> dict[tuple[str, str], Scores]:
@@ -214,9 +204,14 @@ def write_comparison(runs: list[Run], output: Path, judge: Judge) -> list[str]:
         file = output / f"kl_by_position_{slug(method)}.png"
         draw_positions(positions).savefig(file, dpi=150)
         lines += ["", f"## KL to the full model by position: {method}", "", f"![]({file.name})"]
-    for (method, rival), scores in judged(runs, judge).items():
+    try:
+        found = judged(runs, judge)
+    except BadInput as error:  # the tables stand without the judge
+        found = {}
+        lines += ["", f"Answers were not judged: {error}"]
+    for (method, rival), scores in found.items():
         file = output / f"judge_{slug(method)}_against_{slug(rival)}.png"
-        draw_heat_map(scores, method, rival).savefig(file, dpi=150)
+        draw_heat_map(scores, method, rival, judge.name).savefig(file, dpi=150)
         lines += ["", f"## {method} against {rival}, by the {judge.name}", "", f"![]({file.name})"]
     (output / "comparison.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return table(merged)

@@ -21,14 +21,14 @@ METRICS = {
 
 
 def write_figures(
-    submodels: list[dict[str, Any]], folder: Path, positions: dict[str, Any] | None = None
+    submodels: list[dict[str, Any]], folder: Path, positions: dict[str, list[float]] | None = None
 ) -> list[Path]:
     """Draw quality against depth and against speed as PNG files, and name them.
 
     Args:
         submodels: rows of a report, or of several merged.
         folder: made if it is not there.
-        positions: KL by position, as `KlByPosition` finds it; drawn if it is there.
+        positions: for each sub-model the KL of each octave of positions, if it was measured.
     """
     folder.mkdir(parents=True, exist_ok=True)
     found = []
@@ -39,22 +39,23 @@ def write_figures(
         file = folder / f"{name}.png"
         draw(submodels, key, label).savefig(file, dpi=150)
         found.append(file)
-    if positions and positions["submodels"]:
+    if positions:
         found.append(folder / "kl_by_position.png")
         draw_positions(positions).savefig(found[-1], dpi=150)
     return found
 
 
-def draw_positions(positions: dict[str, Any]) -> Figure:
-    """KL to the full model of every sub-model against the position in the answer."""
+def draw_positions(positions: dict[str, list[float]]) -> Figure:
+    """KL to the full model of every sub-model, by octaves of the position in the answer."""
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
-    names = sorted(positions["submodels"], key=_by_number)
+    names = sorted(positions, key=_by_number)
     colours = colormaps["viridis"].resampled(len(names) + 1)
     for i, name in enumerate(names):
         _, marker = STYLES[i % len(STYLES)]
-        axes.plot(positions["begins"], positions["submodels"][name], marker=marker,
-                  color=colours(i), label=name.replace("_", " "), linewidth=1.5)  # fmt: skip
+        begins = [2**octave for octave in range(len(positions[name]))]
+        axes.plot(begins, positions[name], marker=marker, color=colours(i),
+                  label=name.replace("_", " "), linewidth=1.5)  # fmt: skip
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
@@ -73,13 +74,16 @@ def _by_number(name: str) -> tuple[str, int]:
     return (head, int(number)) if number.isdigit() else (name, 0)
 
 
-def draw_heat_map(scores: dict[str, dict[str, float]], rows: str, columns: str) -> Figure:
+def draw_heat_map(
+    scores: dict[str, dict[str, float]], rows: str, columns: str, judge: str
+) -> Figure:
     """Judge scores of every pair of sub-models, from -1 to 1, above 0 where the row's one wins.
 
     Args:
         scores: for each sub-model of the first system the score against each of the second.
         rows: what the first system is.
         columns: what the second is.
+        judge: who says so, for the title.
     """
     names, rivals = list(scores), list(next(iter(scores.values())))
     values = [[scores[name][rival] for rival in rivals] for name in names]
@@ -91,6 +95,7 @@ def draw_heat_map(scores: dict[str, dict[str, float]], rows: str, columns: str) 
     axes.set_xticks(range(len(rivals)), [name.replace("exit_", "") for name in rivals])
     axes.set_yticks(range(len(names)), [name.replace("exit_", "") for name in names])
     axes.set(xlabel=f"{columns}: layers", ylabel=f"{rows}: layers")
+    axes.set_title(judge, fontsize=9)
     for i, line in enumerate(values):
         for j, value in enumerate(line):
             colour = "white" if abs(value) > 0.7 else "black"
@@ -108,6 +113,10 @@ def draw(submodels: list[dict[str, Any]], key: str, label: str) -> Figure:
     for axes, metric in zip(panels, metrics, strict=True):
         for method, (colour, marker) in zip(methods, cycle(STYLES), strict=False):
             rows = sorted((r for r in submodels if r["method"] == method), key=lambda r: r[key])
+            if (
+                metric == "kl_to_full"
+            ):  # a full model's own is 0, which a logarithm has no place for
+                rows = [row for row in rows if row["metrics"][metric] > 0]
             xs = [row[key] for row in rows]
             ys = [row["metrics"][metric] for row in rows]
             axes.plot(xs, ys, marker=marker, color=colour, label=method, linewidth=1.5)

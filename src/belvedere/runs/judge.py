@@ -89,9 +89,9 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(BAD_INPUT)
     args.output.mkdir(parents=True, exist_ok=True)
-    draw_heat_map(scores, args.run.parent.name, args.rival.parent.name).savefig(
-        args.output / "heat_map.png", dpi=150
-    )
+    names = args.run.parent.name, args.rival.parent.name
+    figure = draw_heat_map(scores, *names, judge.name)
+    figure.savefig(args.output / "heat_map.png", dpi=150)
     rivals = list(next(iter(scores.values())))
     cells = [[judge.name, *rivals]]
     cells += [[name, *(f"{row[rival]:+.3f}" for rival in rivals)] for name, row in scores.items()]

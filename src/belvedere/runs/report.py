@@ -18,12 +18,17 @@ METRICS = {
 }
 """How tables call and show each metric that a report may have."""
 
+CHANGES = ("loss", "exact_match", "f1", "rouge_l")
+"""What is said of a full model beside the one that it is measured against."""
+
 
 def write_report(report: dict[str, Any], run_dir: Path, samples: dict[str, list[str]]) -> None:
     """Write the report and its figures into the run's folder, and print the table."""
     (run_dir / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     figures = write_figures(
-        report["submodels"], run_dir / "figures", report.get("kl_by_position") or {}
+        report["submodels"],
+        run_dir / "figures",
+        (report.get("kl_by_position") or {}).get("submodels"),
     )
     text = "\n".join(
         [
@@ -89,7 +94,10 @@ def facts(report: dict[str, Any]) -> list[str]:
         + (f"{data['too_long']} with a prompt longer than a row, " if "too_long" in data else "")
         + f"{data['padding']:.2%} padding",
         *(
-            [f"- {data['answered']} prompts answered by every sub-model, greedily: `answers/`"]
+            [
+                f"- {data['answered']} prompts answered by every sub-model, greedily: `answers/`; "
+                f"{data['prompts_too_long']} were too long for the context"
+            ]
             if data.get("answered")
             else []
         ),
@@ -110,19 +118,23 @@ def against_reference(report: dict[str, Any]) -> list[str]:
             f"- full model against {reference['experiment']}: not trained yet, "
             f"`python train.py experiment={reference['experiment']}`"
         ]
-    if any(report["data"][key] != value for key, value in reference["data"].items()):
+    if any(report["data"].get(key) != value for key, value in reference["data"].items()):
         return [f"- full model against {reference['run']}: not compared, its data are others"]
     (full,) = [row["metrics"] for row in report["submodels"] if row["name"] == "full"]
     changes = []
-    for metric in ("loss", "exact_match", "f1", "rouge_l"):
+    for metric in CHANGES:
         if metric in full and metric in reference["metrics"]:
             title, form = METRICS[metric]
-            ours, theirs = full[metric], reference["metrics"][metric]
-            change = form.replace("{:", "{:+").format(ours - theirs)
-            changes.append(f"{title} {form.format(ours)} ({change})")
+            gain = change(metric, full, reference["metrics"])
+            changes.append(f"{title} {form.format(full[metric])} ({gain})")
     return [
         f"- full model against {reference['run']} (seed {reference['seed']}): {', '.join(changes)}"
     ]
+
+
+def change(metric: str, ours: dict[str, float], theirs: dict[str, float]) -> str:
+    """The difference of a metric with its sign, in the form of tables."""
+    return METRICS[metric][1].replace("{:", "{:+").format(ours[metric] - theirs[metric])
 
 
 def sample_lines(samples: dict[str, list[str]]) -> list[str]:

@@ -28,6 +28,8 @@ from belvedere.submodels.backbone import num_layers_of, sha256_of_weights
 from belvedere.submodels.loading import Backbone
 from belvedere.submodels.speed import measure_speed
 
+COMPARABLE = ("name", "source", "test_tokens", "answered", "prompts", "learned")
+"""What two runs have to share of their data, so that their full models can be compared."""
 OUTCOMES = ("loss", "agreement", "exact_match")
 
 
@@ -37,6 +39,7 @@ def train(config: DictConfig) -> dict[str, Any]:
     check_steps(config)
     check_machine(config)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
+    reference = reference_of(config)
     backbone: Backbone = instantiate(config.backbone)
     tokenizer = backbone.tokenizer()
     datamodule = instantiate(config.data, tokenizer=tokenizer)
@@ -63,7 +66,7 @@ def train(config: DictConfig) -> dict[str, Any]:
         "precision": trainer.precision,
         "steps": trainer.global_step,
         "tokens_seen": clock.tokens_seen,
-        "data": datamodule.summary(),
+        "data": datamodule.summary() | {"prompts_too_long": answers.too_long},
         "backbone": {
             "name": backbone.name,
             "layers": num_layers_of(module.backbone),
@@ -73,7 +76,8 @@ def train(config: DictConfig) -> dict[str, Any]:
         },
         "submodels": rows,
         "kl_by_position": positions.found,
-        "reference": reference_of(config),
+        "reference": reference,
+        "exact_match_by_group": answers.groups,
     }
     log_outcome(trainer, rows)
     if trainer.is_global_zero:
@@ -249,9 +253,9 @@ def reference_of(config: DictConfig) -> dict[str, Any] | None:
     try:
         report = json.loads(file.read_text(encoding="utf-8"))
         (full,) = [row for row in report["submodels"] if row["name"] == "full"]
-        data = {key: report["data"][key] for key in ("name", "source", "test_tokens")}
+        data = {key: report["data"].get(key) for key in COMPARABLE}
         return found | {"seed": report["seed"], "data": data, "metrics": full["metrics"]}
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError) as error:
         raise BadInput(
             "no whole report", where=str(file), remedy="train it again, or set reference=null"
         ) from error

@@ -2,12 +2,11 @@
 
 import copy
 from functools import partial
-from typing import Any
 
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from belvedere.method import MethodModule
+from belvedere.method import TrainedCopyModule
 from belvedere.optimisation import Optimisation
 from belvedere.submodels.backbone import (
     head_weight_of,
@@ -20,7 +19,7 @@ from belvedere.submodels.losses import HeadLosses, head_losses
 from belvedere.submodels.views import submodel
 
 
-class ExtractedModule(MethodModule):
+class ExtractedModule(TrainedCopyModule):
     """Fine-tunes a copy of a model's first layers, norm and head (arXiv 2309.08968, section 4).
 
     It is what a sub-model of the same depth could be if it need not share its weights. The whole
@@ -37,16 +36,9 @@ class ExtractedModule(MethodModule):
 
     def __init__(self, backbone: PreTrainedModel, optimisation: Optimisation, depth: int) -> None:
         validate_depths([depth], num_layers_of(backbone))
-        super().__init__(backbone.requires_grad_(False), optimisation, [f"exit_{depth}"])
+        model = copy.deepcopy(submodel(backbone, depth))
+        super().__init__(backbone, model, optimisation, [f"exit_{depth}"])
         self.depth = depth
-        self.model = copy.deepcopy(submodel(backbone, depth)).requires_grad_(True).train()
-        self.strict_loading = False  # the original is not in the checkpoint
-
-    def train(self, mode: bool = True) -> "ExtractedModule":
-        """Training mode of the copy; the original stays in eval mode."""
-        super().train(mode)
-        self.backbone.eval()
-        return self
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """The cross-entropy of the copy, in nats for each learned token."""
@@ -81,12 +73,3 @@ class ExtractedModule(MethodModule):
             Described(self.names[0], "exit", "extracted", self.depth, trained, copied),
             Described("full", "full", "not fine-tuned", layers, 0, whole),
         ]
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Leave the original out."""
-        state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith("backbone.")}
-
-    def save_model(self, folder: str) -> None:
-        """Write the trained copy as an ordinary checkpoint of its class."""
-        submodel(self.model, self.depth).save_pretrained(folder)

@@ -15,25 +15,18 @@ from belvedere.submodels.loading import Backbone
 Verdict = Literal[1, 0, -1]
 """The first answer is better, neither is, the second is."""
 
-PANDALM = """Below are two responses for a given task. The task is defined by the Instruction with \
-an Input that provides further context. Evaluate the responses and generate a reference answer for \
-the task.
+PANDALM = (
+    "Below are two responses for a given task. The task is defined by the Instruction{context}. "
+    "Evaluate the responses and generate a reference answer for the task.\n\n"
+    "### Instruction:\n{instruction}\n\n{given}### Response 1:\n{first}\n\n"
+    "### Response 2:\n{second}\n\n### Evaluation:\n"
+)
+"""The form that PandaLM-7B is asked in; it then writes 1, 2 or Tie.
 
-### Instruction:
-{instruction}
-
-### Input:
-{input}
-
-### Response 1:
-{first}
-
-### Response 2:
-{second}
-
-### Evaluation:
+``{context}`` and ``{given}`` are there for instructions with an input only.
 """
-"""The form that PandaLM-7B was trained on; it then writes 1, 2 or Tie on the first line."""
+
+CONTEXT = " with an Input that provides further context"
 
 
 @dataclass(frozen=True)
@@ -119,7 +112,8 @@ class ModelJudge:
 
     Attributes:
         model: a local folder or a name on the hub.
-        prompt: with ``{instruction}``, ``{input}``, ``{first}`` and ``{second}``.
+        prompt: with ``{instruction}``, ``{first}`` and ``{second}``; ``{given}`` becomes the input
+            under its heading and ``{context}`` a mention of it, or nothing where there is none.
         dtype: of the weights.
         device: where it runs.
         batch_size: how many pairs are judged at once.
@@ -140,7 +134,14 @@ class ModelJudge:
     def _loaded(self) -> tuple[Any, Any]:
         backbone = Backbone(self.model, dtype=self.dtype)
         model: nn.Module = backbone.load()
-        return model.to(self.device), backbone.tokenizer()
+        try:
+            return model.to(self.device), backbone.tokenizer()
+        except (RuntimeError, AssertionError) as error:  # torch's, for a device that is not there
+            raise BadInput(
+                f"the judge cannot run on {self.device} ({str(error).splitlines()[0]})",
+                where="--device",
+                remedy="choose cpu, or use a machine with a GPU",
+            ) from error
 
     def verdicts(self, pairs: Sequence[Pair]) -> list[Verdict]:
         """What the model says of each pair; what is no verdict counts as a tie."""
@@ -152,8 +153,13 @@ class ModelJudge:
         return [verdict_of(text) for text in texts]
 
     def _filled(self, pair: Pair) -> str:
-        values = {"instruction": pair.question, "input": pair.given,
-                  "first": pair.first, "second": pair.second}  # fmt: skip
+        values = {
+            "instruction": pair.question,
+            "given": f"### Input:\n{pair.given}\n\n" if pair.given else "",
+            "context": CONTEXT if pair.given else "",
+            "first": pair.first,
+            "second": pair.second,
+        }
         pieces = self.prompt.split("{")
         # By hand: answers may hold braces, which str.replace would fill in again.
         filled = [pieces[0]]

@@ -81,20 +81,19 @@ class SoFTModule(MethodModule):
 
     def described(self) -> list[Described]:
         """The sub-models and the full model."""
-        trained = sum(p.numel() for p in self.backbone.parameters())
-        found = [
+        places = [*zip(self.names, self.early, strict=True), ("full", self.layers)]
+        views = {name: partial(submodel, self.backbone, depth) for name, depth in places}
+        return [
             Described(
                 name,
-                "exit",
+                "full" if name == "full" else "exit",
                 self.method,
                 depth,
-                trained,
-                partial(submodel, self.backbone, depth),
+                views[name]().num_parameters(),
+                views[name],
             )
-            for name, depth in zip(self.names, self.early, strict=True)
+            for name, depth in places
         ]
-        full = partial(submodel, self.backbone, self.layers)
-        return [*found, Described("full", "full", self.method, self.layers, trained, full)]
 
     def save_model(self, folder: str) -> None:
         """Write one ordinary checkpoint of the model's class, which holds every sub-model.

@@ -17,9 +17,10 @@ class Sorting:
 
     Attributes:
         schedule: "all" trains every sub-model in every step (published); "sampled" one that is
-            drawn for each batch (SortedNet, arXiv 2309.00255); "rotating" the full model and one
-            early one, the next in each step (TRL's recipe of LayerSkip); "full" the full model
-            alone, which is ordinary fine-tuning (SFT).
+            drawn for each batch (SortedNet, arXiv 2309.00255; with several processes it needs
+            ``trainer.strategy=ddp_find_unused_parameters_true``); "rotating" the full model and
+            one early one, the next in each step (TRL's recipe of LayerSkip); "full" the full
+            model alone, which is ordinary fine-tuning (SFT).
         weights: of the sub-models that a step trains, with a sum of 1: "uniform" (published);
             "linear" is i / sum for the i-th of all sub-models; "mean_last" half for the full
             model, and half for the mean of all.
@@ -46,11 +47,17 @@ class Sorting:
                     where=f"model.sorting.{name}",
                     remedy=f"choose one of {', '.join(get_args(options))}",
                 )
-        if self.distillation and self.schedule == "sampled":
+        alone = self.schedule in ("sampled", "full")
+        if alone and (self.distillation or self.weights != "uniform"):
             raise BadInput(
-                "a sampled sub-model has no full model beside it to learn from",
+                f"schedule={self.schedule} trains one sub-model at a time, with no other to weigh "
+                "it against or to learn from",
                 where="model.sorting",
-                remedy="choose another schedule, or distillation=0",
+                remedy="choose schedule=all or rotating, or weights=uniform and distillation=0",
+            )
+        if self.distillation < 0 or self.temperature <= 0:
+            raise BadInput(
+                "distillation has to be 0 or more, and temperature above 0", where="model.sorting"
             )
 
     def chosen(self, depths: Sequence[int], step: int, batch: int) -> list[int]:

@@ -63,6 +63,11 @@ class ExitConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "depths", tuple(self.depths))
+        if (self.kind, self.norm, self.head) == ("norm", "frozen", "tied"):
+            raise BadInput(
+                "an exit of a frozen norm and a tied head has nothing to train",
+                remedy="choose exits.head=own, another exits.kind, or exits.norm=final",
+            )
         for name, options in (("kind", Kind), ("init", Init), ("norm", Norm), ("head", Head)):
             value, allowed = getattr(self, name), get_args(options)
             if value not in allowed:
