@@ -1,13 +1,17 @@
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from lightning.pytorch.strategies import FSDPStrategy
 from omegaconf import OmegaConf
 from transformers import AutoModelForCausalLM, LlamaConfig
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from belvedere.balcony import BalconyModule
+from belvedere.method import MethodModule
 from belvedere.runs.entry import CONFIGS, register_resolvers
 
 
@@ -80,6 +84,37 @@ def test_classifier_tuning_at_paper_scale_adds_a_head_for_each_sub_model(llama2_
     config = composed(f"experiment={name}", "scale=paper", f"name={name}")
     module = instantiate(config.model, backbone=llama2_13b)
     assert module.trained_parameters == 7 * 5120 * 32_000
+
+
+@pytest.mark.parametrize("name", ["balcony_llama3", "layerskip_llama3", "soft_llama2_alpaca"])
+def test_the_paper_scale_shards_layer_by_layer_and_clips_by_the_whole_norm(name):
+    config = composed(f"experiment={name}", "scale=paper", f"name={name}")
+    strategy = instantiate(config.trainer.strategy)
+    assert isinstance(strategy, FSDPStrategy)
+    policy = strategy.kwargs["auto_wrap_policy"]
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(LlamaConfig(num_hidden_layers=3, hidden_size=32))
+    wrapped = policy._run_policy(model, set(), {})
+    assert [type(module) for module in wrapped] == [LlamaDecoderLayer] * 3
+
+    class Sharded:
+        clipped = None
+
+        def clip_grad_norm_(self, value):
+            self.clipped = value
+
+    class Module(MethodModule):
+        evaluate = described = save_model = None
+
+        def __init__(self):
+            pass
+
+        trainer = SimpleNamespace(strategy=strategy, model=Sharded())
+
+    module = Module()
+    # Lightning's own clipping refuses FSDP, which alone knows the norm over all shards.
+    module.configure_gradient_clipping(None, config.trainer.gradient_clip_val, None)
+    assert module.trainer.model.clipped == 1.0
 
 
 def test_the_chosen_data_replace_the_experiments_own():
