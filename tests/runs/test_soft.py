@@ -91,6 +91,22 @@ def test_ict_without_sft_says_what_to_run_first(run, questions, capfd):
     assert "train it first: python train.py experiment=sft_llama2_triviaqa" in line
 
 
+def test_real_files_are_trained_on_and_answered(run, shared_data):
+    data = ["data=instructions", f"data.path={shared_data / 'alpaca/alpaca_en.json'}",
+            f"data.prompts={shared_data / 'alpaca/pandalm_170_prompts.json'}", "data.new_tokens=2",
+            "data.eval_examples=20"]  # fmt: skip
+    folder = run("soft_llama2_alpaca", DEPTHS, "data.sequence_length=512", data=data)
+    answers = read_answers(folder)
+    assert {name: len(rows) for name, rows in answers.items()} == dict.fromkeys(
+        ["exit_1", "exit_2", "exit_3", "full"], 170
+    )
+    data = ["data=questions", f"data.path={shared_data / 'triviaqa/train.jsonl'}",
+            "data.new_tokens=2", "data.answered=4", "data.eval_examples=20"]  # fmt: skip
+    report = report_of(run("soft_llama2_triviaqa", DEPTHS, data=data))
+    assert report["data"]["answered"] == 4
+    assert "f1" in report["submodels"][0]["metrics"]
+
+
 def test_answers_keep_their_lines_and_prompts_that_do_not_fit_are_counted(
     run, instructions, tmp_path
 ):

@@ -23,6 +23,9 @@ from belvedere.runs.judge import add_judge_options, chosen_judge, scores_of
 from belvedere.runs.report import CHANGES, METRICS, aligned, change
 from belvedere.soft.judge import Judge
 
+UNTUNED = "not fine-tuned"
+"""What `ExtractedModule` calls the model that it took its layers from."""
+
 Scores = dict[str, dict[str, float]]
 
 
@@ -176,7 +179,7 @@ def judged(runs: list[Run], judge: Judge) -> dict[tuple[str, str], Scores]:
         other = rival.method
         if run.method != lead or other == lead or run.report["seed"] != rival.report["seed"]:
             continue
-        tuned = {r["name"] for r in rival.report["submodels"] if r["method"] != "not fine-tuned"}
+        tuned = {r["name"] for r in rival.report["submodels"] if r["method"] != UNTUNED}
         theirs = {name: answers for name, answers in theirs.items() if name in tuned}
         pair = found.setdefault((lead, other), {})
         for name, scores in scores_of(judge, ours, theirs).items():
@@ -195,6 +198,8 @@ def write_comparison(runs: list[Run], output: Path, judge: Judge) -> list[str]:
     """Write ``comparison.md`` with its figures into a folder; returns the table that is printed."""
     merged = merge(runs)
     lines = ["# Comparison", "", *table(merged), ""]
+    if any(row["method"] == UNTUNED for row in merged):
+        lines += ["KL and agreement of extracted models are to the full model before fine-tuning.", ""]
     if any("exact_match" in row["metrics"] for row in merged):
         lines += [*by_method([r for r in merged if r["kind"] != "baseline"], "exact_match"), ""]
     lines += full_models(merged)
