@@ -199,7 +199,10 @@ def write_comparison(runs: list[Run], output: Path, judge: Judge) -> list[str]:
     merged = merge(runs)
     lines = ["# Comparison", "", *table(merged), ""]
     if any(row["method"] == UNTUNED for row in merged):
-        lines += ["KL and agreement of extracted models are to the full model before fine-tuning.", ""]
+        lines += [
+            "KL and agreement of extracted models are to the full model before fine-tuning.",
+            "",
+        ]
     if any("exact_match" in row["metrics"] for row in merged):
         lines += [*by_method([r for r in merged if r["kind"] != "baseline"], "exact_match"), ""]
     lines += full_models(merged)
