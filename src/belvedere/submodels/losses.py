@@ -20,6 +20,8 @@ IGNORED = -100
 CHUNK_ELEMENTS = 2**21
 FEWEST_TOKENS = 64
 """A product of fewer rows spends its time on reading the head."""
+FEWEST_TOKENS_TRAINED = 256
+"""Likewise where the head is trained: each chunk also adds to the gradient of the whole head."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ def head_losses(
         weights: of the students; by default their mean is formed.
         temperature: divides all logits in the KL, which is scaled back by its square.
         chunk_tokens: tokens whose logits are held at once; by default so many that a chunk's logits
-            have about two million elements, but not fewer than `FEWEST_TOKENS`.
+            have about two million elements, but not fewer than `FEWEST_TOKENS`, or
+            `FEWEST_TOKENS_TRAINED` where a head is trained.
     """
     heads = [head] * len(students) if isinstance(head, Tensor) else list(head)
     if len(heads) != len(students) or not students:
@@ -90,12 +93,14 @@ def head_losses(
         flat = [s.reshape(-1, s.shape[-1]) for s in students]
         aim = labels.reshape(-1)
         teacher = None if teacher is None else teacher.reshape(-1, teacher.shape[-1])
+    trained = torch.is_grad_enabled() and any(one.requires_grad for one in heads)
+    fewest = FEWEST_TOKENS_TRAINED if trained else FEWEST_TOKENS
     options = _Options(
         kl_weight=kl_weight,
         ce_weight=ce_weight,
         weights=tuple(weights or [1 / len(students)] * len(students)),
         temperature=temperature,
-        chunk=chunk_tokens or max(FEWEST_TOKENS, CHUNK_ELEMENTS // heads[0].shape[0]),
+        chunk=chunk_tokens or max(fewest, CHUNK_ELEMENTS // heads[0].shape[0]),
         dtype=_matmul_dtype(flat[0]),
         grad=torch.is_grad_enabled(),
     )
