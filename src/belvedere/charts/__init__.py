@@ -1,0 +1,1 @@
+"""The chart corpus: tables, styles, rendering, elements, questions and summaries."""
