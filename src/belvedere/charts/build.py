@@ -1,0 +1,169 @@
+"""Makes a chart corpus: ``python -m belvedere.charts.build OUTPUT --charts train=2000``.
+
+Every chart is drawn from a seed of its own, so a corpus is the same with any number of processes.
+The splits are Parquet files that `datasets` opens as they are (``load_dataset("parquet", ...)``);
+see `FEATURES` for their columns. Charts of ``test_unseen`` have the looks that no other split has.
+"""
+
+import argparse
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from random import Random
+from typing import Any, get_args
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import Features, Image, List, Value
+
+from belvedere.charts.questions import ask
+from belvedere.charts.rendering import Chart, render
+from belvedere.charts.styles import Sizes, Wear, draw_style
+from belvedere.charts.summaries import Level, open_question, summary
+from belvedere.charts.tables import linearise
+from belvedere.charts.topics import Limits, draw
+
+UNSEEN = "test_unseen"
+LEVELS: tuple[Level, ...] = get_args(Level)
+SHARD = 5_000
+"""Charts in one file."""
+
+STRING, NUMBER = Value("string"), Value("float32")
+QUESTION = {"text": STRING, "answer": STRING, "family": STRING, "template": STRING}
+FEATURES = Features(
+    {
+        "id": STRING,
+        "image": Image(),
+        "kind": STRING,
+        "theme": STRING,
+        "topic": STRING,
+        "title": STRING,
+        "unit": STRING,
+        "width": Value("int32"),
+        "height": Value("int32"),
+        "table": STRING,
+        "marks": List(
+            {
+                "kind": STRING, "series": STRING, "labels": List(STRING), "values": List(NUMBER),
+                "colour": STRING, "colour_name": STRING, "box": List(NUMBER),
+                "points": List(List(NUMBER)),
+            }
+        ),
+        "texts": List(
+            {"role": STRING, "text": STRING, "box": List(NUMBER), "characters": List(List(NUMBER))}
+        ),
+        "questions": List(QUESTION),
+        "open_question": QUESTION,
+        "summaries": dict.fromkeys(LEVELS, STRING),
+    }
+)  # fmt: skip
+"""The columns: the picture, its data table in one line, marks and texts with their pixels,
+questions with answers, an open question, and summaries at three levels of detail."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the charts of a corpus are like.
+
+    Attributes:
+        seed: of all chance.
+        limits: of tables.
+        sizes: of pictures.
+        wear: of pictures.
+        questions: for each chart.
+    """
+
+    seed: int = 0
+    limits: Limits = field(default_factory=Limits)
+    sizes: Sizes = field(default_factory=Sizes)
+    wear: Wear = field(default_factory=Wear)
+    questions: int = 6
+
+
+def make_chart(recipe: Recipe, split: str, index: int) -> tuple[Chart, Random]:
+    """Draw tables and styles until one of them makes a chart; the chance goes on from there."""
+    rng = Random(f"{recipe.seed}/{split}/{index}")
+    while True:
+        drawn = draw(rng, recipe.limits)
+        style = draw_style(rng, recipe.sizes, recipe.wear, held_out=split == UNSEEN)
+        chart = render(drawn.table, rng.choice(drawn.kinds), style, rng)
+        if chart is not None:
+            return chart, rng
+
+
+def make_record(recipe: Recipe, split: str, index: int) -> dict[str, Any]:
+    """A chart as a row of `FEATURES`."""
+    chart, rng = make_chart(recipe, split, index)
+    table, layout = chart.table, chart.layout
+    name = f"{split}-{index:06d}"
+    ending = "png" if chart.style.jpeg is None else "jpg"
+    return {
+        "id": name,
+        "image": {"bytes": chart.picture, "path": f"{name}.{ending}"},
+        "kind": layout.kind,
+        "theme": chart.style.theme.name,
+        "topic": table.topic,
+        "title": table.title,
+        "unit": table.unit,
+        "width": layout.width,
+        "height": layout.height,
+        "table": linearise(table.cells()),
+        "marks": [asdict(mark) for mark in layout.marks],
+        "texts": [asdict(text) for text in layout.texts],
+        "questions": [asdict(one) for one in ask(table, layout, rng, recipe.questions)],
+        "open_question": asdict(open_question(table, layout, rng)),
+        "summaries": {level: summary(table, layout, rng, level) for level in LEVELS},
+    }
+
+
+def records(recipe: Recipe, split: str, count: int, processes: int) -> Iterator[dict[str, Any]]:
+    """The records of a split in order, made by several processes."""
+    if processes == 1:
+        yield from (make_record(recipe, split, i) for i in range(count))
+        return
+    # Forked children would share the parent's threads; spawned ones begin clean.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        repeated = ([value] * count for value in (recipe, split))
+        yield from pool.map(make_record, *repeated, range(count), chunksize=16)
+
+
+def write_split(
+    folder: Path, split: str, rows: Iterator[dict[str, Any]], shard: int = SHARD
+) -> list[Path]:
+    """Write rows as ``SPLIT-00000.parquet``, ... and say which files there are."""
+    files: list[Path] = []
+    while batch := list(islice(rows, shard)):
+        file = folder / f"{split}-{len(files):05d}.parquet"
+        encoded = [FEATURES.encode_example(row) for row in batch]
+        table = pa.Table.from_pylist(encoded, schema=FEATURES.arrow_schema)
+        whole = file.with_suffix(".part")
+        pq.write_table(table, whole, compression="zstd", row_group_size=200)
+        whole.replace(file)  # a file is there as a whole or not at all
+        files.append(file)
+        print(f"{file}: {len(batch)} charts, {file.stat().st_size / 1e6:.1f} MB", flush=True)
+    return files
+
+
+def main() -> None:
+    """Make the splits that the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--charts", nargs="+", default=["train=2000"], metavar="SPLIT=COUNT")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the pictures' sizes")
+    args = parser.parse_args()
+    recipe = Recipe(seed=args.seed, sizes=Sizes(scale=args.scale))
+    args.output.mkdir(parents=True, exist_ok=True)
+    for one in args.charts:
+        split, _, count = one.partition("=")
+        write_split(args.output, split, records(recipe, split, int(count), args.processes))
+
+
+if __name__ == "__main__":
+    main()

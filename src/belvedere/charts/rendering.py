@@ -1,0 +1,143 @@
+"""Draws a table as a chart and tells where everything is.
+
+Drawn with matplotlib's objects alone (no pyplot). One point is one pixel. Where the table leaves no
+room for the style, the chart is drawn anew in a plainer style; no chart has texts that overlap or
+are cut off.
+"""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations
+from random import Random
+
+import numpy as np
+from PIL import Image
+
+from belvedere.charts import plots
+from belvedere.charts.drawing import Drawing
+from belvedere.charts.elements import Box, ChartKind, Layout, Text
+from belvedere.charts.styles import Style
+from belvedere.charts.tables import Table
+
+PLAINER = 4
+"""How often a style is made plainer before the chart is given up."""
+TOUCHING = 0.5
+"""Pixels by which boxes of texts may overlap: a box is a little larger than its letters."""
+
+PLOTS: dict[ChartKind, Callable[[Drawing], None]] = {
+    "vertical bar": plots.vertical_bars,
+    "horizontal bar": plots.horizontal_bars,
+    "grouped bar": plots.vertical_bars,
+    "stacked bar": plots.stacked_bars,
+    "line": plots.lines,
+    "multi line": plots.lines,
+    "area": plots.lines,
+    "pie": plots.wedges,
+    "donut": plots.wedges,
+    "scatter": plots.points,
+}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture and everything known about it.
+
+    Attributes:
+        picture: the bytes of a PNG or JPEG file.
+        table: what is shown.
+        style: how it came to be shown.
+        layout: where everything is.
+    """
+
+    picture: bytes
+    table: Table
+    style: Style
+    layout: Layout
+
+
+def render(table: Table, kind: ChartKind, style: Style, rng: Random) -> Chart | None:
+    """Draw the table.
+
+    Args:
+        table: what is shown.
+        kind: how; it has to suit the table (`belvedere.charts.topics.kinds_of`).
+        style: the look to begin with.
+        rng: decides about noise.
+
+    Returns:
+        The chart; None if even the plainest style leaves too little room for the table.
+    """
+    for attempt in range(PLAINER + 1):
+        tried = style.plainer(attempt - 1) if attempt else style
+        drawn = Drawing(table, kind, tried)
+        PLOTS[kind](drawn)
+        drawn.finish()
+        if not drawn.fits:
+            continue
+        pixels = drawn.pixels()
+        layout = drawn.layout()
+        if reads_well(layout, slanted=tried.rotation == 45):
+            return Chart(encoded(pixels, tried, rng), table, tried, layout)
+    return None
+
+
+def reads_well(layout: Layout, slanted: bool) -> bool:
+    """Whether all texts are within the picture and none lies over another, nor a legend over marks.
+
+    Args:
+        layout: of the picture.
+        slanted: the row labels are slanted, so that their boxes overlap though they do not.
+    """
+    if not all(_within(text.box, layout) for text in layout.texts):
+        return False
+    if any(_hides_mark(text, layout) for text in layout.texts if text.role == "legend"):
+        return False
+    return not any(
+        _overlap(one.box, other.box)
+        for one, other in combinations(layout.texts, 2)
+        if not (slanted and one.role == other.role == "x tick")
+    )
+
+
+def _hides_mark(text: Text, layout: Layout) -> bool:
+    """Whether a legend within the plot lies over a bar or a line's point."""
+    left, top, right, bottom = text.box
+    for mark in layout.marks:
+        if mark.kind == "bar" and _overlap(text.box, mark.box):
+            return True
+        if any(left < x < right and top < y < bottom for x, y in mark.points):
+            return True
+    return False
+
+
+def _within(box: Box, layout: Layout) -> bool:
+    left, top, right, bottom = box
+    return left >= -0.5 and top >= -0.5 and right <= layout.width + 0.5 and (
+        bottom <= layout.height + 0.5
+    )  # fmt: skip
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    across = min(one[2], other[2]) - max(one[0], other[0])
+    along = min(one[3], other[3]) - max(one[1], other[1])
+    return across > TOUCHING and along > TOUCHING
+
+
+def encoded(pixels: np.ndarray, style: Style, rng: Random) -> bytes:
+    """The picture's file: PNG, or JPEG where the style says so, with its noise.
+
+    Args:
+        pixels: [height, width, 3], uint8.
+        style: of the chart.
+        rng: seeds the noise.
+    """
+    if style.noise:
+        noise = np.random.default_rng(rng.getrandbits(32)).normal(0, style.noise, pixels.shape)
+        pixels = np.clip(pixels + noise, 0, 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    if style.jpeg is None:
+        Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
+    else:
+        Image.fromarray(pixels).save(buffer, "JPEG", quality=style.jpeg)
+    return buffer.getvalue()

@@ -1,0 +1,142 @@
+"""The tasks of pretraining and the downstream sets: a prompt, and its answer as a line of text.
+
+A prompt is the task's token, the question if there is one, and ``<s_answer>``, after which the
+answer begins (UniChart, section 3.2 and its released checkpoints). Low-level tasks extract the data
+table and the visual elements; high-level ones reason, answer openly and summarise.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Literal
+
+from belvedere.charts.tables import linearise, parse
+from belvedere.errors import BadInput
+from belvedere.metrics.marks import ReadMark
+from belvedere.metrics.relaxed import number
+
+TaskName = Literal["table", "elements", "reasoning", "open", "summary"]
+TOKENS: dict[TaskName, str] = {
+    "table": "<extract_data_table>",
+    "elements": "<extract_elements>",
+    "reasoning": "<chartqa>",
+    "open": "<opencqa>",
+    "summary": "<summarize_chart>",
+}
+"""The token that a task's prompt begins with."""
+LOW_LEVEL: tuple[TaskName, ...] = ("table", "elements")
+ANSWER = "<s_answer>"
+NO_CHART = "no chart"
+"""The answer to every task where there is no chart in the picture."""
+LENGTHS = {"short": "short", "medium": "", "long": "long"}
+"""What the prompt of a summary says of its level of detail."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One task about one picture.
+
+    Attributes:
+        task: which.
+        question: what is asked beside the task's token; empty for most tasks.
+        answer: what is learned; for tests the first of the accepted ones.
+        accepted: all answers that are right.
+    """
+
+    task: TaskName
+    question: str
+    answer: str
+    accepted: tuple[str, ...] = ()
+
+
+def check_weights(weights: Mapping[str, float], where: str) -> dict[TaskName, float]:
+    """The weights of tasks, those of weight 0 left out.
+
+    Raises:
+        BadInput: an unknown task, a negative weight, or none above 0.
+    """
+    allowed = f"tasks are {', '.join(TOKENS)}"
+    found: dict[TaskName, float] = {}
+    for name, weight in weights.items():
+        if name not in TOKENS:
+            raise BadInput(f"there is no task {name!r}", where=where, remedy=allowed)
+        if not isinstance(weight, int | float) or weight < 0:
+            raise BadInput(f"{weight!r} is no weight of {name!r}", where=where)
+        if weight:
+            found[name] = float(weight)
+    if not found:
+        raise BadInput("no task has a weight above 0", where=where, remedy=allowed)
+    return found
+
+
+def draw_example(record: Mapping[str, Any], task: TaskName, rng: Random) -> Example:
+    """One example of a task about a chart of the corpus (see `belvedere.charts.build.FEATURES`)."""
+    if task == "summary":
+        level = rng.choice(sorted(LENGTHS))
+        return Example(task, LENGTHS[level], record["summaries"][level])
+    if task == "reasoning" and record["questions"]:
+        asked = rng.choice(record["questions"])
+        return Example(task, asked["text"], asked["answer"])
+    return next(example for example in all_examples(record) if example.task == task)
+
+
+def all_examples(record: Mapping[str, Any]) -> Iterator[Example]:
+    """Every example about a chart of the corpus; of the summaries the medium one."""
+    yield Example("table", "", record["table"])
+    yield Example("elements", "", write_marks(marks_of(record)))
+    for asked in record["questions"]:
+        yield Example("reasoning", asked["text"], asked["answer"])
+    asked = record["open_question"]
+    yield Example("open", asked["text"], asked["answer"])
+    yield Example("summary", "", record["summaries"]["medium"])
+
+
+def marks_of(record: Mapping[str, Any]) -> list[ReadMark]:
+    """The visual elements of a chart, one for each value, with boxes as shares of the picture.
+
+    A mark is called by its row and, where there are several series, its column: as the keys of the
+    data table are. The points of lines and areas are elements of their own, without extent.
+    """
+    width, height = record["width"], record["height"]
+    several = len({mark["series"] for mark in record["marks"]}) > 1
+    found = []
+    for mark in record["marks"]:
+        for i, (label, value) in enumerate(zip(mark["labels"], mark["values"], strict=True)):
+            x0, y0, x1, y1 = mark["box"]
+            if mark["kind"] in {"line", "area"}:
+                (x0, y0), (x1, y1) = mark["points"][i], mark["points"][i]
+            box = (x0 / width, y0 / height, x1 / width, y1 / height)
+            name = f"{label} {mark['series']}" if several else label
+            found.append(ReadMark(mark["kind"], name, value, box))
+    return found
+
+
+def number_text(value: float) -> str:
+    """A number of a record as text, without the digits that float32 made up."""
+    return f"{value:.6g}" if abs(value) < 1e6 else f"{value:.0f}"
+
+
+def write_marks(marks: list[ReadMark]) -> str:
+    """Elements as one line: kind, label, value, and the box in hundredths of the picture.
+
+    Example:
+        >>> write_marks([ReadMark("bar", "Spain", 12.5, (0.23, 0.4, 0.31, 0.9))])
+        'bar | Spain | 12.5 | 23 40 31 90'
+    """
+    rows = []
+    for mark in marks:
+        box = " ".join(str(min(max(round(100 * edge), 0), 99)) for edge in mark.box)
+        value = "" if mark.value is None else number_text(mark.value)
+        rows.append([mark.kind, mark.label, value, box])
+    return linearise(rows)
+
+
+def read_marks(line: str) -> list[ReadMark]:
+    """The elements of a line that `write_marks` or a model wrote; malformed ones are left out."""
+    found = []
+    for row in parse(line):
+        edges = row[3].split() if len(row) == 4 else []
+        if len(edges) == 4 and all(edge.isdecimal() for edge in edges):
+            x0, y0, x1, y1 = (int(edge) / 100 for edge in edges)
+            found.append(ReadMark(row[0], row[1], number(row[2]), (x0, y0, x1, y1)))
+    return found

@@ -1,0 +1,97 @@
+"""Trains the chart reader's tokenizer: byte-level BPE, digits and separators apart.
+
+``python -m belvedere.charts.tokenizer CHARTS... --output FOLDER`` reads the tables, questions and
+summaries of chart shards. A number is then its digits, as they stand in the picture, and a table's
+separators are tokens of their own. The tokens of tasks are special: text that holds their letters
+is encoded as text (`encode`).
+"""
+
+import argparse
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from belvedere.charts.build import LEVELS
+from belvedere.charts.tasks import ANSWER, NO_CHART, TOKENS, TaskName
+
+BOS, PAD, EOS, UNK = "<s>", "<pad>", "</s>", "<unk>"
+"""In the order of Donut's and mBART's ids, 0 to 3."""
+PIECES = Regex(r" [|&] |\d| ?[^\s\d|&]+|\s+|[|&]")
+"""A separator with its blanks, a digit, or a word with the blank before it."""
+
+
+def texts(files: Iterable[Path]) -> Iterator[str]:
+    """What is read and written about the charts of Parquet shards."""
+    columns = ["title", "table", "questions", "open_question", "summaries"]
+    for file in files:
+        for batch in pq.ParquetFile(file).iter_batches(columns=columns):
+            for record in batch.to_pylist():
+                yield record["title"]
+                yield record["table"]
+                for asked in [*record["questions"], record["open_question"]]:
+                    yield asked["text"]
+                    yield asked["answer"]
+                yield from (record["summaries"][level] for level in LEVELS)
+
+
+def train(documents: Iterable[str], vocabulary: int, positions: int) -> PreTrainedTokenizerFast:
+    """A tokenizer of ``vocabulary`` tokens for texts of up to ``positions`` tokens."""
+    tokenizer = Tokenizer(models.BPE(unk_token=UNK))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(PIECES, behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    special = [BOS, PAD, EOS, UNK, *TOKENS.values(), ANSWER]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([*documents, NO_CHART], trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=BOS,
+        pad_token=PAD,
+        eos_token=EOS,
+        unk_token=UNK,
+        additional_special_tokens=[*TOKENS.values(), ANSWER],
+        model_max_length=positions,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Token ids of plain text: a task's token that stands in it is not one."""
+    encoded: Any = tokenizer(
+        text, add_special_tokens=False, split_special_tokens=True, verbose=False
+    )
+    return list(encoded.input_ids)
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, task: TaskName, question: str) -> list[int]:
+    """Token ids of ``<task> question <s_answer>``, after which the answer begins."""
+    ids: Any = tokenizer.convert_tokens_to_ids([TOKENS[task], ANSWER])
+    return [ids[0], *encode(tokenizer, question.strip()), ids[1]]
+
+
+def main() -> None:
+    """Train a chart tokenizer."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("charts", nargs="+", type=Path, help="Parquet shards of charts")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--vocabulary", type=int, default=1024)
+    parser.add_argument("--positions", type=int, default=512)
+    args = parser.parse_args()
+    train(texts(args.charts), args.vocabulary, args.positions).save_pretrained(args.output)
+
+
+if __name__ == "__main__":
+    main()

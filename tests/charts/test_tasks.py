@@ -1,0 +1,39 @@
+import pytest
+
+from belvedere.charts.tasks import (
+    NO_CHART,
+    TOKENS,
+    check_weights,
+    read_marks,
+    write_marks,
+)
+from belvedere.errors import BadInput
+from belvedere.metrics.marks import ReadMark
+
+MARKS = [
+    ReadMark("bar", "Spain", 12.5, (0.23, 0.4, 0.31, 0.9)),
+    ReadMark("line", "2019 A | B", 1200.0, (0.5, 0.25, 0.5, 0.25)),
+]
+
+
+def test_marks_come_back_from_their_line() -> None:
+    line = write_marks(MARKS)
+    assert line == r"bar | Spain | 12.5 | 23 40 31 90 & line | 2019 A \| B | 1200 | 50 25 50 25"
+    assert read_marks(line) == MARKS
+
+
+def test_malformed_marks_are_left_out() -> None:
+    line = "bar | Spain | 12.5 | 23 40 31 & bar | Spain | 12.5 & x & pie | A | ? | 1 2 3 4"
+    assert read_marks(line) == [ReadMark("pie", "A", None, (0.01, 0.02, 0.03, 0.04))]
+    assert read_marks(NO_CHART) == []
+
+
+def test_weights_are_checked() -> None:
+    assert check_weights({"table": 2, "open": 0}, "data.tasks") == {"table": 2.0}
+    for bad in ({"tabel": 1}, {"table": -1}, {"table": "x"}, {"table": 0}, {}):
+        with pytest.raises(BadInput, match=r"data\.tasks"):
+            check_weights(bad, "data.tasks")  # type: ignore[arg-type]
+
+
+def test_every_task_has_a_token_of_its_own() -> None:
+    assert len(set(TOKENS.values())) == len(TOKENS)
