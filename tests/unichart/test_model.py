@@ -1,0 +1,221 @@
+"""The chart model: its size, its resolutions, and generation in batches."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from belvedere.errors import BadInput
+from belvedere.unichart.model import (
+    SIZES,
+    ChartEncoder,
+    ChartModel,
+    ChartModelConfig,
+    DecoderConfig,
+    EncoderConfig,
+)
+
+ENCODER = EncoderConfig(
+    embed_dim=16, depths=(2, 2), heads=(2, 4), window=4, stem="conv", drop_path=0.0
+)
+CONFIG = ChartModelConfig(
+    name="test",
+    image_size=(48, 64),
+    vocab_size=61,
+    encoder=ENCODER,
+    decoder=DecoderConfig(layers=2, d_model=24, heads=4, ffn=32, max_positions=40),
+)
+PROMPTS = [[7, 9, 11, 13, 8, 20], [7, 8], [10, 9, 33, 8], [7, 8]]
+
+
+def made(config: ChartModelConfig = CONFIG, seed: int = 0) -> ChartModel:
+    """A random model in eval mode, with weights large enough for its choices to depend on all."""
+    torch.manual_seed(seed)
+    model = ChartModel(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.2)
+    return model
+
+
+def charts(count: int = len(PROMPTS), size: tuple[int, int] = (48, 64), seed: int = 1) -> Tensor:
+    return torch.randn(count, 3, *size, generator=torch.Generator().manual_seed(seed))
+
+
+def parameters(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+class TestShape:
+    def test_base_is_the_201_million_parameters_of_the_paper(self) -> None:
+        with torch.device("meta"):
+            model = ChartModel(ChartModelConfig.named("base"))
+        total = parameters(model)
+        # The tied head counts once. The paper rounds down; its own vocabulary is not published.
+        assert total == 201_857_144
+        assert total // 10**6 == 201
+        assert model.head_weight is model.decoder.get_input_embeddings().weight
+
+    def test_named_sizes_take_changes_and_refuse_other_names(self) -> None:
+        assert ChartModelConfig.named("tiny", vocab_size=99).vocab_size == 99
+        assert ChartModelConfig.named("tiny") == SIZES["tiny"]
+        with pytest.raises(BadInput, match="huge; use tiny or base"):
+            ChartModelConfig.named("huge")
+
+    @pytest.mark.parametrize("size", [(64, 96), (33, 50)])
+    @pytest.mark.parametrize("patch_size", [2, 4, 8])
+    def test_the_convolutional_stem_has_the_stride_of_patches(
+        self, patch_size: int, size: tuple[int, int]
+    ) -> None:
+        config = replace(ENCODER, patch_size=patch_size, depths=(2,), heads=(2,))
+        for shape in (config, replace(config, stem="patch")):
+            stem = ChartEncoder(shape, (64, 64)).swin.patch_embed
+            rows, columns = (-(-side // patch_size) for side in size)
+            assert stem(charts(1, size)).shape == (1, rows, columns, 16)
+
+    @pytest.mark.parametrize(
+        ("change", "says"),
+        [
+            ({"heads": (2, 4, 8)}, "2 stages have 3"),
+            ({"heads": (3, 4)}, "16 does not divide by 3"),
+            ({"patch_size": 6}, "patch_size 6; use a power of two"),
+        ],
+    )
+    def test_impossible_shapes_are_refused(self, change: dict[str, Any], says: str) -> None:
+        with pytest.raises(BadInput, match=says):
+            replace(ENCODER, **change)
+
+    def test_every_parameter_is_trained(self) -> None:
+        model = made().train()
+        model(charts(), torch.tensor(PROMPTS[0]).expand(4, -1)).square().mean().backward()
+        assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
+class TestResolution:
+    @pytest.mark.parametrize("size", [(48, 64), (64, 48), (16, 16), (7, 9), (50, 131)])
+    @pytest.mark.parametrize("stem", ["conv", "patch"])
+    def test_any_resolution_gives_a_state_for_every_eight_pixels(
+        self, size: tuple[int, int], stem: Any
+    ) -> None:
+        encoder = ChartEncoder(replace(ENCODER, stem=stem), (48, 64)).eval()
+        states = encoder(charts(2, size))
+        rows, columns = (-(-side // 4) for side in size)
+        assert states.shape == (2, -(-rows // 2) * -(-columns // 2), ENCODER.hidden)
+
+    def test_another_image_size_changes_no_state(self) -> None:
+        model, pixels, other = made(), charts(), charts(size=(80, 72))
+        with torch.no_grad():
+            before, before_other = model.encode(pixels), model.encode(other)
+            model.set_image_size((80, 72))
+            assert torch.equal(model.encode(pixels), before)
+            assert torch.equal(model.encode(other), before_other)
+        assert model.config.image_size == (80, 72)
+        assert model.config.encoder.window == 4
+
+    def test_another_window_interpolates_the_tables(self) -> None:
+        model = made()
+        table = "encoder.swin.layers.0.blocks.0.attn.relative_position_bias_table"
+        before = model.state_dict()[table].clone()
+        model.set_image_size((96, 128), window=6)
+        after = model.state_dict()[table]
+        assert after.shape == (11 * 11, 2)
+        assert before.min() <= after.min() < after.max() <= before.max() * 1.5
+        assert model.encode(charts(1, (96, 128))).shape == (1, 12 * 16, 24)
+        assert model.config.encoder.window == 6
+
+    def test_opposite_edges_do_not_see_each_other(self) -> None:
+        """Shifted windows wrap around; where tokens are padded, the mask has to know."""
+        model = made(replace(CONFIG, encoder=replace(ENCODER, depths=(2,), heads=(2,))))
+        pixels = charts(1, (76, 64))  # 19 x 16 tokens, windows of 4
+        other = pixels.clone()
+        other[:, :, -4:] += 5
+        with torch.no_grad():
+            difference = (model.encode(pixels) - model.encode(other)).abs().amax(-1)[0]
+        rows = difference.unflatten(0, (19, 16)).amax(1)
+        assert rows[0] == 0
+        assert rows[-1] > 0
+
+
+class TestGeneration:
+    @pytest.mark.parametrize("beams", [1, 4])
+    def test_a_batch_of_unequal_prompts_answers_as_each_alone(self, beams: int) -> None:
+        model, pixels = made(), charts()
+        together = model.generate(pixels, PROMPTS, max_new_tokens=12, num_beams=beams)
+        for i, prompt in enumerate(PROMPTS):
+            alone = model.generate(pixels[i : i + 1], [prompt], max_new_tokens=12, num_beams=beams)
+            assert together.tokens()[i] == alone.tokens()[0]
+            torch.testing.assert_close(together.total[i], alone.total[0])
+            torch.testing.assert_close(together.confidence[i], alone.confidence[0])
+
+    def test_greedy_search_is_the_argmax_of_the_logits(self) -> None:
+        model, pixels = made(), charts()
+        answers = model.generate(pixels, PROMPTS, max_new_tokens=8, num_beams=1, forbidden=())
+        for i, prompt in enumerate(PROMPTS):
+            text, total = list(prompt), 0.0
+            for token in answers.tokens()[i]:
+                with torch.no_grad():
+                    logits = model(pixels[i : i + 1], torch.tensor([text]))[0, -1]
+                assert token == logits.argmax()
+                total += float(logits.log_softmax(-1)[token])
+                text.append(token)
+            assert float(answers.total[i]) == pytest.approx(total, abs=1e-4)
+
+    def test_answers_depend_on_the_chart(self) -> None:
+        answers = made().generate(charts(8), [[7, 8]] * 8, max_new_tokens=8)
+        assert len({tuple(tokens) for tokens in answers.tokens()}) > 1
+
+    @pytest.mark.parametrize("beams", [1, 4])
+    def test_unk_is_never_generated(self, beams: int) -> None:
+        model, pixels = made(), charts()
+        free = model.generate(pixels, PROMPTS, max_new_tokens=12, num_beams=beams, forbidden=())
+        liked = free.tokens()[0][0]
+        model.config = replace(model.config, unk_id=liked)
+        answers = model.generate(pixels, PROMPTS, max_new_tokens=12, num_beams=beams)
+        assert all(liked not in tokens for tokens in answers.tokens())
+
+    def test_states_can_be_given_in_place_of_pixels(self) -> None:
+        model, pixels = made(), charts()
+        with torch.no_grad():
+            states = model.encode(pixels)
+            ids = torch.tensor(PROMPTS[0]).expand(4, -1)
+            assert torch.equal(model(states, ids), model(pixels, ids))
+        answers = model.generate(states, PROMPTS, max_new_tokens=6)
+        assert answers.tokens() == model.generate(pixels, PROMPTS, max_new_tokens=6).tokens()
+
+    def test_an_answer_ends_with_its_end_token_and_padding_has_no_probability(self) -> None:
+        model = made()
+        free = model.generate(charts(), PROMPTS, max_new_tokens=12, num_beams=1)
+        end = free.tokens()[0][3]
+        model.config = replace(model.config, eos_id=end)
+        answers = model.generate(charts(), PROMPTS, max_new_tokens=12, num_beams=1)
+        first = answers.tokens()[0]
+        assert first == free.tokens()[0][: first.index(end) + 1]
+        assert (answers.ids[~answers.mask] == model.config.pad_id).all()
+        assert (answers.log_probs[~answers.mask] == 0).all()
+        assert ((answers.confidence > 0) & (answers.confidence < 1)).all()
+
+    def test_padding_on_the_right_changes_no_hidden_state(self) -> None:
+        model = made()
+        with torch.no_grad():
+            states = model.encode(charts(1))
+            ids = torch.tensor([PROMPTS[0]])
+            padded = torch.cat([ids, torch.full((1, 3), model.config.pad_id)], 1)
+            mask = (torch.arange(9) < 6).long()[None]
+            hidden = model.decode(states, padded, mask)[:, :6]
+            torch.testing.assert_close(hidden, model.decode(states, ids))
+
+    @pytest.mark.parametrize(
+        ("prompts", "new", "says"),
+        [
+            ([[7, 8]], 4, "4 charts have 1 prompts"),
+            ([[7], [], [8], [9]], 4, "a prompt is empty"),
+            ([[7] * 30, [7], [8], [9]], 11, "a prompt of 30 and an answer of 11"),
+        ],
+    )
+    def test_unusable_prompts_are_refused(
+        self, prompts: list[list[int]], new: int, says: str
+    ) -> None:
+        with pytest.raises(BadInput, match=says):
+            made().generate(charts(), prompts, max_new_tokens=new)
