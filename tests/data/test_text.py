@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from transformers import AutoModelForCausalLM
 
 from belvedere.data import token_cache
-from belvedere.data.packed import Order
+from belvedere.data.loading import Order
 from belvedere.data.packing import pack
 from belvedere.data.text import TextDataModule
 from belvedere.errors import BadInput

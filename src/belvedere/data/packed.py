@@ -1,26 +1,18 @@
-"""What the language data modules share: packed rows, their order, and loaders that resume."""
-
-from collections.abc import Iterator
-from typing import Any, Literal
+"""What the language data modules share: packed rows."""
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import Dataset, Sampler
-from torchdata.stateful_dataloader import StatefulDataLoader
+from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from belvedere.data.loading import Batch, RowsDataModule, Split, check_sizes
 from belvedere.data.packing import Plan
 from belvedere.errors import BadInput
 from belvedere.submodels.losses import IGNORED
 
-Split = Literal["train", "validation", "test"]
-Batch = dict[str, Tensor]
 
-
-class PackedDataModule(LightningDataModule):
+class PackedDataModule(RowsDataModule):
     """Loaders over packed rows; a subclass fills ``rows`` in its ``setup``.
 
     A batch has three tensors of int64, each [batch, sequence_length]: ``input_ids``;
@@ -56,76 +48,24 @@ class PackedDataModule(LightningDataModule):
         seed: int,
         num_workers: int,
     ) -> None:
-        super().__init__()
-        sizes = {"sequence_length": sequence_length, "batch_size": batch_size,
-                 "eval_batch_size": eval_batch_size}  # fmt: skip
-        for key, size in sizes.items():
-            if size < 1:
-                raise BadInput(f"{size} is too small", where=f"data.{key}", remedy="give 1 or more")
+        super().__init__(
+            name, batch_size=batch_size, eval_batch_size=eval_batch_size, seed=seed,
+            num_workers=num_workers,
+        )  # fmt: skip
+        check_sizes(sequence_length=sequence_length)
         if not 0 <= held_out < 1:
             raise BadInput(
                 f"{held_out} is no share", where="data.held_out", remedy="give 0 to less than 1"
             )
         self.tokenizer = tokenizer
-        self.name = name
         self.sequence_length = sequence_length
-        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.held_out = held_out
-        self.seed = seed
-        self.num_workers = num_workers
         self.rows: dict[Split, PackedRows] = {}
-        self._epoch = 0
 
     @property
     def padding_id(self) -> int:
         """What stands where no token is; no loss and no other token sees it."""
         return self.tokenizer.pad_token_id or self.tokenizer.eos_token_id or 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """The epoch, for the checkpoint.
-
-        Lightning makes a resumed run's first iterator before it tells the sampler the epoch.
-        """
-        return {"epoch": self.trainer.current_epoch if self.trainer else 0}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on in the epoch of a checkpoint."""
-        self._epoch = state_dict["epoch"]
-
-    def train_dataloader(self) -> StatefulDataLoader:
-        """Rows in a new order each epoch; resumes in mid-epoch."""
-        rank, world = self._place()
-        order = Order(len(self.rows["train"]), self.seed, rank, world)
-        order.set_epoch(self._epoch)
-        return StatefulDataLoader(
-            self.rows["train"],
-            batch_size=self.batch_size,
-            sampler=order,
-            drop_last=len(order) >= self.batch_size,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-        )
-
-    def val_dataloader(self) -> StatefulDataLoader:
-        """The held-out rows, in order."""
-        return self._evaluation("validation")
-
-    def test_dataloader(self) -> StatefulDataLoader:
-        """The rows that reports are measured on, in order."""
-        return self._evaluation("test")
-
-    def _evaluation(self, split: Split) -> StatefulDataLoader:
-        rank, world = self._place()
-        rows = self.rows[split]
-        return StatefulDataLoader(
-            rows, batch_size=self.eval_batch_size, sampler=range(rank, len(rows), world)
-        )
-
-    def _place(self) -> tuple[int, int]:
-        """This process's rank and how many there are."""
-        if self.trainer is None:
-            return 0, 1
-        return self.trainer.global_rank, self.trainer.world_size
 
 
 class PackedRows(Dataset[Batch]):
@@ -184,26 +124,3 @@ class PackedRows(Dataset[Batch]):
         found = {"input_ids": ids, "position_ids": positions, "labels": labels}
         tensors = {name: torch.from_numpy(array) for name, array in found.items()}
         return {**tensors, "tokens": torch.tensor(place)}
-
-
-class Order(Sampler[int]):
-    """A permutation for each epoch, by seed and epoch alone, shared out over the processes.
-
-    Every process gets equally many rows; the up to ``world - 1`` left over are in other epochs.
-    """
-
-    def __init__(self, rows: int, seed: int, rank: int = 0, world: int = 1) -> None:
-        self.rows, self.seed, self.rank, self.world = rows, seed, rank, world
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning says which epoch comes next."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.rows // self.world
-
-    def __iter__(self) -> Iterator[int]:
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
-        usable = len(self) * self.world
-        return iter(order[self.rank : usable : self.world].tolist())

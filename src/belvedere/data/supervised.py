@@ -8,7 +8,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from belvedere.data.packed import PackedDataModule, PackedRows, Split
+from belvedere.data.loading import Split
+from belvedere.data.packed import PackedDataModule, PackedRows
 from belvedere.data.packing import pack
 from belvedere.data.records import Record, find_files, read_records
 from belvedere.data.sources import by_split, load_hub

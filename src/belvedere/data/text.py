@@ -10,7 +10,8 @@ from torch.utils.data import IterableDataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 from transformers import PreTrainedTokenizerBase
 
-from belvedere.data.packed import Batch, PackedDataModule, PackedRows, Split
+from belvedere.data.loading import Batch, Split
+from belvedere.data.packed import PackedDataModule, PackedRows
 from belvedere.data.packing import WINDOW, pack
 from belvedere.data.records import Record, find_files
 from belvedere.data.sources import by_split, load_hub

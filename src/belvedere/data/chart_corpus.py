@@ -1,0 +1,138 @@
+"""The charts of this project's own corpus, with all of its tasks."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from transformers import PreTrainedTokenizerBase
+
+from belvedere.charts.build import FEATURES
+from belvedere.charts.tasks import all_examples, check_weights, draw_example
+from belvedere.data.charts import Chart, ChartDataModule, Charts
+from belvedere.data.loading import Split, check_sizes
+from belvedere.data.records import find_files
+from belvedere.errors import BadInput
+
+
+class CorpusCharts(Charts):
+    """Charts of Parquet files that `belvedere.charts.build` wrote.
+
+    Args:
+        files: in order.
+        weights: of the tasks that are drawn in training.
+        tasks_per_chart: how many.
+        limit: at most so many charts; None for all.
+
+    Raises:
+        BadInput: a file is no such corpus.
+    """
+
+    def __init__(
+        self,
+        files: list[Path],
+        weights: Mapping[Any, float],
+        tasks_per_chart: int,
+        limit: int | None = None,
+    ) -> None:
+        self.weights = weights
+        self.tasks_per_chart = tasks_per_chart
+        self.table = pa.concat_tables(_read(file) for file in files)
+        if limit is not None:
+            self.table = self.table.slice(0, limit)
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    def __getitem__(self, index: Any) -> Any:
+        record = self._record(index)
+        return self._chart(
+            record, [one for one in all_examples(record) if one.task in self.weights]
+        )
+
+    def drawn(self, index: int, rng: Random) -> Chart:
+        """A chart with as many tasks as wanted, drawn by their weights."""
+        record = self._record(index)
+        names, weights = zip(*self.weights.items(), strict=True)
+        tasks = rng.choices(names, weights, k=self.tasks_per_chart)
+        return self._chart(record, [draw_example(record, task, rng) for task in tasks])
+
+    def _record(self, index: int) -> dict[str, Any]:
+        return self.table.slice(index, 1).to_pylist()[0]
+
+    def _chart(self, record: dict[str, Any], examples: list[Any]) -> Chart:
+        return Chart(
+            picture=record["image"]["bytes"],
+            where=record["id"],
+            examples=examples,
+            kind=record["kind"],
+            texts=record["texts"],
+        )
+
+
+def _read(file: Path) -> pa.Table:
+    try:
+        found = pq.read_table(file, memory_map=True)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise BadInput(
+            "not a Parquet file that can be read",
+            where=str(file),
+            remedy="make it anew: python -m belvedere.charts.build",
+        ) from error
+    if missing := set(FEATURES) - set(found.column_names):
+        raise BadInput(
+            f"there is no column {sorted(missing)[0]!r}",
+            where=str(file),
+            remedy="give charts that python -m belvedere.charts.build made",
+        )
+    return found
+
+
+class ChartCorpusDataModule(ChartDataModule):
+    """A folder of this project's chart shards, ``SPLIT-00000.parquet`` and so on.
+
+    In training, each picture comes with some tasks drawn by their weights, other ones each time.
+    Held-out pictures come with every example there is of the tasks.
+
+    Args:
+        tokenizer: of charts.
+        path: the folder.
+        tasks: the weight of each task; 0 leaves it out.
+        tasks_per_chart: drawn for a picture each time it is trained on.
+        test_split: which of the shards are the test split.
+        options: see `ChartDataModule`.
+
+    Raises:
+        BadInput: no such folder or split, or files of another kind.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        path: str,
+        tasks: Mapping[str, float],
+        tasks_per_chart: int = 3,
+        test_split: str = "test",
+        **options: Any,
+    ) -> None:
+        super().__init__(tokenizer, **options)
+        check_sizes(tasks_per_chart=tasks_per_chart)
+        self.path = path
+        self.weights = check_weights(tasks, "data.tasks")
+        self.tasks_per_chart = tasks_per_chart
+        self.test_split = test_split
+
+    def charts(self, split: Split) -> Charts:
+        """The charts of a split's shards."""
+        name = self.test_split if split == "test" else split
+        files = [file for file in find_files(self.path) if file.name.rpartition("-")[0] == name]
+        if not files:
+            raise BadInput(
+                f"there are no charts of the split {name!r}",
+                where=self.path,
+                remedy=f"python -m belvedere.charts.build {self.path} --charts {name}=COUNT",
+            )
+        limit = self.train_charts if split == "train" else self.eval_charts
+        return CorpusCharts(files, self.weights, self.tasks_per_chart, limit)

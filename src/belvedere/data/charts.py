@@ -1,0 +1,226 @@
+"""Charts with tasks about them: what the data modules of the corpus and of published sets share.
+
+A row is one picture with one or more texts about it, each a prompt and its answer; the picture is
+encoded once for all of them.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from belvedere.charts.letters import letter_map
+from belvedere.charts.tasks import Example
+from belvedere.charts.tokenizer import encode, encode_prompt
+from belvedere.data.loading import NumberedOrder, RowsDataModule, Split, check_sizes
+from belvedere.data.pictures import fit, open_picture
+from belvedere.submodels.losses import IGNORED
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture and what is asked about it.
+
+    Attributes:
+        picture: bytes of a picture's file, or its path.
+        where: what a message calls the picture.
+        examples: what may be learned, or is to be answered, about it.
+        kind: of chart, or the group of a set's questions that reports keep apart.
+        texts: where its letters are, as in `belvedere.charts.build.FEATURES`; empty if not known.
+    """
+
+    picture: bytes | str
+    where: str
+    examples: Sequence[Example]
+    kind: str = ""
+    texts: Sequence[dict[str, Any]] = ()
+
+
+@dataclass(frozen=True)
+class ChartRow:
+    """A picture on its page, and the token ids of each prompt and answer about it."""
+
+    pixels: Tensor
+    examples: Sequence[Example]
+    ids: list[tuple[list[int], list[int]]]
+    kind: str
+    letters: Tensor | None
+    truncated: int
+
+
+class Charts(Sequence[Chart]):
+    """The charts of a split, read as they are asked for."""
+
+    def drawn(self, index: int, rng: Random) -> Chart:
+        """A chart to train on: by default with all its examples."""
+        return self[index]
+
+
+class ListedCharts(Charts):
+    """Charts that are at hand as a list."""
+
+    def __init__(self, charts: Sequence[Chart]) -> None:
+        self.charts = charts
+
+    def __len__(self) -> int:
+        return len(self.charts)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.charts[index]
+
+
+class ChartRows(Dataset[ChartRow]):
+    """Charts as rows of tensors.
+
+    Args:
+        charts: what is there.
+        tokenizer: of `belvedere.charts.tokenizer`, or the hub model's.
+        image_size: (height, width) of pages.
+        positions: the longest prompt and answer together; a longer answer is cut.
+        seed: of what is drawn in training; None for evaluation, which draws nothing.
+        letters: whether rows have the map of their letters.
+    """
+
+    def __init__(
+        self,
+        charts: Charts,
+        tokenizer: PreTrainedTokenizerBase,
+        image_size: tuple[int, int],
+        positions: int,
+        seed: int | None = None,
+        letters: bool = False,
+    ) -> None:
+        self.charts = charts
+        self.tokenizer = tokenizer
+        self.image_size = image_size
+        self.positions = positions
+        self.seed = seed
+        self.letters = letters
+
+    def __len__(self) -> int:
+        return len(self.charts)
+
+    def __getitem__(self, number: int) -> ChartRow:
+        """Row ``number`` modulo the rows; in training, other draws for each number."""
+        index = number % len(self)
+        rng = None if self.seed is None else Random(f"{self.seed}/{number}")
+        chart = self.charts[index] if rng is None else self.charts.drawn(index, rng)
+        page = fit(open_picture(chart.picture, chart.where), self.image_size, rng)
+        ids = [self._encoded(example) for example in chart.examples]
+        room = [max(self.positions - len(prompt), 1) for prompt, _ in ids]
+        letters = None
+        if self.letters:
+            found = letter_map(chart.texts, self.image_size, page.share, page.at)
+            letters = torch.from_numpy(found)
+        return ChartRow(
+            pixels=page.pixels,
+            examples=chart.examples,
+            ids=[(p[: self.positions - 1], a[:n]) for (p, a), n in zip(ids, room, strict=True)],
+            kind=chart.kind,
+            letters=letters,
+            truncated=sum(len(a) > n for (_, a), n in zip(ids, room, strict=True)),
+        )
+
+    def _encoded(self, example: Example) -> tuple[list[int], list[int]]:
+        answer = encode(self.tokenizer, example.answer)
+        end = self.tokenizer.eos_token_id
+        return encode_prompt(self.tokenizer, example.task, example.question), [*answer, end]
+
+
+class ChartDataModule(RowsDataModule):
+    """Loaders over charts; a subclass says which charts there are.
+
+    A batch has ``pixels`` [pictures, 3, height, width] (uint8), ``picture`` [texts] (which picture
+    a text is about), ``ids`` and ``labels`` [texts, longest] (the answer's tokens alone are
+    learned; -100 elsewhere), ``tokens`` [texts], ``truncated`` (answers that were cut), ``letters``
+    [pictures, height / 4, width / 4] where they are wanted; and, not as tensors, ``examples`` and
+    ``kinds`` [texts].
+
+    Args:
+        tokenizer: of charts.
+        name: what reports call the data.
+        image_size: (height, width) of pages, in pixels.
+        positions: of the decoder: the longest prompt and answer together, in tokens.
+        batch_size: pictures in a training batch, for each process.
+        eval_batch_size: pictures in an evaluation batch.
+        letters: whether training batches have maps of letters.
+        train_charts, eval_charts: at most so many are trained on, and measured; None for all.
+        seed: of the order, and of what is drawn.
+        num_workers: processes that make batches.
+    """
+
+    order_class = NumberedOrder
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        name: str,
+        *,
+        image_size: Sequence[int],
+        positions: int = 512,
+        batch_size: int = 8,
+        eval_batch_size: int = 16,
+        letters: bool = False,
+        train_charts: int | None = None,
+        eval_charts: int | None = None,
+        seed: int = 0,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__(
+            name, batch_size=batch_size, eval_batch_size=eval_batch_size, seed=seed,
+            num_workers=num_workers,
+        )  # fmt: skip
+        height, width = image_size
+        check_sizes(positions=positions, height=height, width=width)
+        self.tokenizer = tokenizer
+        self.image_size = (height, width)
+        self.positions = positions
+        self.letters = letters
+        self.train_charts, self.eval_charts = train_charts, eval_charts
+        self.rows: dict[Split, ChartRows] = {}
+
+    @abstractmethod
+    def charts(self, split: Split) -> Charts:
+        """The charts of a split. Raises `BadInput` for unreadable data."""
+
+    def setup(self, stage: str | None = None) -> None:
+        """Find the charts of every split."""
+        for split in ("train", "validation", "test"):
+            if split not in self.rows:
+                training = split == "train"
+                self.rows[split] = ChartRows(
+                    self.charts(split), self.tokenizer, self.image_size, self.positions,
+                    seed=self.seed if training else None, letters=self.letters and training,
+                )  # fmt: skip
+
+    def collate(self, rows: list[ChartRow]) -> dict[str, Any]:
+        """A batch of rows."""
+        texts = [pair for row in rows for pair in row.ids]
+        lengths = [len(prompt) + len(answer) for prompt, answer in texts]
+        ids = np.full((len(texts), max(lengths)), self.tokenizer.pad_token_id, np.int64)
+        labels = np.full_like(ids, IGNORED)
+        for i, (prompt, answer) in enumerate(texts):
+            ids[i, : lengths[i]] = [*prompt, *answer]
+            # The label of a place is the token that follows.
+            labels[i, len(prompt) - 1 : lengths[i] - 1] = answer
+        counts = [len(row.ids) for row in rows]
+        batch = {
+            "pixels": torch.stack([row.pixels for row in rows]),
+            "picture": torch.arange(len(rows)).repeat_interleave(torch.tensor(counts)),
+            "ids": torch.from_numpy(ids),
+            "labels": torch.from_numpy(labels),
+            "tokens": torch.tensor(lengths),
+            "truncated": torch.tensor(sum(row.truncated for row in rows)),
+            "examples": [example for row in rows for example in row.examples],
+            "kinds": [row.kind for row in rows for _ in row.ids],
+        }
+        if all(row.letters is not None for row in rows):
+            batch["letters"] = torch.stack([row.letters for row in rows if row.letters is not None])
+        return batch

@@ -1,0 +1,143 @@
+"""What all data modules share: loaders over the rows of splits, and an order that resumes."""
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import Sampler, default_collate
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from belvedere.errors import BadInput
+
+Split = Literal["train", "validation", "test"]
+Batch = dict[str, Tensor]
+
+
+def check_sizes(**sizes: int) -> None:
+    """Refuse sizes below 1, by the names that they have under ``data``. Raises `BadInput`."""
+    for key, size in sizes.items():
+        if size < 1:
+            raise BadInput(f"{size} is too small", where=f"data.{key}", remedy="give 1 or more")
+
+
+class Order(Sampler[int]):
+    """A permutation for each epoch, by seed and epoch alone, shared out over the processes.
+
+    Every process gets equally many rows; the up to ``world - 1`` left over are in other epochs.
+    """
+
+    def __init__(self, rows: int, seed: int, rank: int = 0, world: int = 1) -> None:
+        self.rows, self.seed, self.rank, self.world = rows, seed, rank, world
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning says which epoch comes next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.rows // self.world
+
+    def __iter__(self) -> Iterator[int]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
+        usable = len(self) * self.world
+        return iter(order[self.rank : usable : self.world].tolist())
+
+
+class NumberedOrder(Order):
+    """The same, but numbers go on from epoch to epoch: epoch x rows + row.
+
+    So what a row is made of by chance may differ each time it comes, and is still the same in a
+    run that is resumed.
+    """
+
+    def __iter__(self) -> Iterator[int]:
+        return (self.epoch * self.rows + row for row in super().__iter__())
+
+
+class RowsDataModule(LightningDataModule):
+    """Loaders over the rows of each split; a subclass fills ``rows`` in its ``setup``.
+
+    Training rows come in a new order each epoch, shared out over the processes; a resumed run goes
+    on in mid-epoch. Held-out rows come in order.
+
+    Args:
+        name: what reports call the data.
+        batch_size: rows in a training batch, for each process.
+        eval_batch_size: rows in an evaluation batch.
+        seed: of the order.
+        num_workers: processes that make batches.
+
+    Raises:
+        BadInput: a size that is none.
+    """
+
+    order_class: type[Order] = Order
+    """How training rows are ordered."""
+
+    def __init__(
+        self, name: str, *, batch_size: int, eval_batch_size: int, seed: int, num_workers: int
+    ) -> None:
+        super().__init__()
+        check_sizes(batch_size=batch_size, eval_batch_size=eval_batch_size)
+        self.name = name
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.seed = seed
+        self.num_workers = num_workers
+        self.rows: dict[Split, Any] = {}
+        self._epoch = 0
+
+    def collate(self, rows: list[Any]) -> Any:
+        """A batch of rows; by default torch's own way."""
+        return default_collate(rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch, for the checkpoint.
+
+        Lightning makes a resumed run's first iterator before it tells the sampler the epoch.
+        """
+        return {"epoch": self.trainer.current_epoch if self.trainer else 0}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on in the epoch of a checkpoint."""
+        self._epoch = state_dict["epoch"]
+
+    def train_dataloader(self) -> StatefulDataLoader:
+        """Rows in a new order each epoch; resumes in mid-epoch."""
+        rank, world = self._place()
+        order = self.order_class(len(self.rows["train"]), self.seed, rank, world)
+        order.set_epoch(self._epoch)
+        return StatefulDataLoader(
+            self.rows["train"],
+            batch_size=self.batch_size,
+            sampler=order,
+            drop_last=len(order) >= self.batch_size,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            collate_fn=self.collate,
+        )
+
+    def val_dataloader(self) -> StatefulDataLoader:
+        """The held-out rows, in order."""
+        return self._evaluation("validation")
+
+    def test_dataloader(self) -> StatefulDataLoader:
+        """The rows that reports are measured on, in order."""
+        return self._evaluation("test")
+
+    def _evaluation(self, split: Split) -> StatefulDataLoader:
+        rank, world = self._place()
+        rows = self.rows[split]
+        return StatefulDataLoader(
+            rows,
+            batch_size=self.eval_batch_size,
+            sampler=range(rank, len(rows), world),
+            collate_fn=self.collate,
+        )
+
+    def _place(self) -> tuple[int, int]:
+        """This process's rank and how many there are."""
+        if self.trainer is None:
+            return 0, 1
+        return self.trainer.global_rank, self.trainer.world_size

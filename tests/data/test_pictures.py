@@ -1,0 +1,111 @@
+import io
+import struct
+import zlib
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from belvedere.data.pictures import fit, normalised, open_picture
+from belvedere.errors import BadInput
+
+RED = (200, 30, 40)
+
+
+def saved(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def mean(picture: Image.Image) -> list[float]:
+    assert picture.mode == "RGB"
+    return np.asarray(picture).reshape(-1, 3).mean(0).tolist()
+
+
+def test_modes_are_read_right() -> None:
+    plain = Image.new("RGB", (6, 4), RED)
+    assert mean(open_picture(saved(plain.convert("P", palette=Image.Palette.ADAPTIVE)))) == (
+        pytest.approx(RED, abs=3)
+    )
+    assert mean(open_picture(saved(plain.convert("CMYK"), "TIFF"))) == pytest.approx(RED, abs=3)
+    assert mean(open_picture(saved(Image.new("RGBA", (6, 4), (*RED, 0))))) == [255, 255, 255]
+    half = mean(open_picture(saved(Image.new("RGBA", (6, 4), (0, 0, 0, 128)))))
+    assert half == pytest.approx([127, 127, 127], abs=1)
+    grey = Image.fromarray(np.full((4, 6), 0x8000, np.uint16))
+    assert mean(open_picture(saved(grey))) == pytest.approx([128] * 3, abs=1)
+    assert mean(open_picture(saved(Image.new("1", (6, 4), 1)))) == [255, 255, 255]
+
+
+def test_a_transparent_palette_colour_is_white() -> None:
+    palette = Image.new("P", (6, 4), 0)
+    palette.putpalette([*RED, 0, 0, 255])
+    assert mean(open_picture(saved(palette, transparency=0))) == [255, 255, 255]
+
+
+def test_exif_rotation_is_undone() -> None:
+    picture = Image.new("RGB", (8, 4), "white")
+    exif = picture.getexif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    assert open_picture(saved(picture, "JPEG", exif=exif)).size == (4, 8)
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG that claims a size, without the pixels."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = b""
+    for name, body in ((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")):
+        crc = struct.pack(">I", zlib.crc32(name + body))
+        chunks += struct.pack(">I", len(body)) + name + body + crc
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+@pytest.mark.parametrize("size", [(20_000, 20_000), (9_000, 9_000)])
+def test_a_bomb_is_refused_before_it_is_decoded(size: tuple[int, int]) -> None:
+    with pytest.raises(BadInput, match=r"bomb\.png: the picture (has|is too large)"):
+        open_picture(png_of(*size), "bomb.png")
+
+
+def test_damaged_pictures_are_named(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
+    whole = saved(Image.fromarray(noise))
+    with pytest.raises(BadInput, match=r"cut.png: the picture is damaged"):
+        open_picture(whole[: len(whole) // 2], "cut.png")
+    with pytest.raises(BadInput, match=r"x: not a picture"):
+        open_picture(b"hello", "x")
+    with pytest.raises(BadInput, match=r"gone.png: there is no such picture"):
+        open_picture(tmp_path / "gone.png")
+
+
+def test_one_pixel_is_a_picture() -> None:
+    page = fit(open_picture(saved(Image.new("RGB", (1, 1), RED))), (8, 12)).pixels
+    assert page.shape == (3, 8, 12)
+    assert page[:, 0, 0].tolist() == list(RED)
+    assert (page[:, 1:, 1:] == 255).all()
+
+
+def test_large_pictures_shrink_and_small_ones_keep_their_size() -> None:
+    wide = fit(Image.new("RGB", (400, 100), RED), (50, 100))
+    assert wide.share == 0.25
+    assert (wide.pixels[0] == 200).sum() == 25 * 100
+    small = fit(Image.new("RGB", (10, 5), RED), (50, 100))
+    assert small.share == 1
+    assert (small.pixels[0] == 200).sum() == 50
+
+
+def test_random_padding_moves_the_picture_within_the_page() -> None:
+    picture = Image.new("RGB", (10, 5), RED)
+    pages = [fit(picture, (20, 30), Random(seed)) for seed in range(9)]
+    assert len({page.at for page in pages}) > 3
+    for page in pages:
+        rows, columns = (page.pixels[0] == 200).nonzero(as_tuple=True)
+        assert len(rows) == 50
+        assert (int(columns[0]), int(rows[0])) == page.at
+
+
+def test_pixels_are_from_minus_one_to_one() -> None:
+    values = normalised(torch.tensor([0, 255], dtype=torch.uint8))
+    assert values.tolist() == [-1.0, 1.0]
