@@ -200,6 +200,12 @@ class ChartDataModule(RowsDataModule):
                     seed=self.seed if training else None, letters=self.letters and training,
                 )  # fmt: skip
 
+    def transfer_batch_to_device(
+        self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
+    ) -> dict[str, Any]:
+        """Move the tensors; Lightning would also look into the examples, which it must not."""
+        return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}
+
     def collate(self, rows: list[ChartRow]) -> dict[str, Any]:
         """A batch of rows."""
         texts = [pair for row in rows for pair in row.ids]

@@ -1,0 +1,124 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from belvedere.charts.build import Recipe, make_record, write_split
+from belvedere.charts.letters import CLASSES
+from belvedere.charts.tokenizer import texts, train
+from belvedere.data.chart_corpus import ChartCorpusDataModule
+from belvedere.metrics.chart_tasks import scores_by_kind, task_scores
+from belvedere.optimisation import Optimisation
+from belvedere.unichart.model import ChartModel, ChartModelConfig, DecoderConfig, EncoderConfig
+from belvedere.unichart.module import UniChartModule
+from belvedere.unichart.reading import LetterHead
+
+TASKS = {"table": 1, "elements": 1, "reasoning": 1, "open": 1, "summary": 1}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> ChartCorpusDataModule:
+    folder = tmp_path_factory.mktemp("charts")
+    for split in ("train", "validation", "test"):
+        write_split(folder, split, (make_record(Recipe(questions=2), split, i) for i in range(2)))
+    tokenizer = train(texts(folder.glob("train*")), 320, 256)
+    made = ChartCorpusDataModule(
+        tokenizer, str(folder), TASKS, name="charts", image_size=(192, 256), positions=512,
+        batch_size=2, eval_batch_size=2, letters=True,
+    )  # fmt: skip
+    made.setup()
+    return made
+
+
+def module(data: ChartCorpusDataModule, **options: Any) -> UniChartModule:
+    torch.manual_seed(0)
+    config = ChartModelConfig(
+        name="test",
+        image_size=(192, 256),
+        vocab_size=len(data.tokenizer),
+        encoder=EncoderConfig(16, (1, 1), (2, 2), window=8, stem="conv", drop_path=0.0),
+        decoder=DecoderConfig(layers=1, d_model=32, heads=2, ffn=64, max_positions=512),
+    )
+    options = {"letters_weight": 1.0, "beams": 1, "new_tokens": 8, **options}
+    return UniChartModule(ChartModel(config), data.tokenizer, Optimisation(lr=3e-3), **options)
+
+
+def trainer(folder: Path, steps: int) -> Trainer:
+    return Trainer(
+        max_steps=steps, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
+    )  # fmt: skip
+
+
+def test_training_lowers_the_losses_of_all_tasks(
+    data: ChartCorpusDataModule, tmp_path: Path
+) -> None:
+    reader = module(data)
+    runner = trainer(tmp_path, 12)
+    runner.validate(reader, datamodule=data, verbose=False)
+    before = {k: float(v) for k, v in runner.callback_metrics.items()}
+    runner.fit(reader, datamodule=data)
+    runner.validate(reader, datamodule=data, verbose=False)
+    after = {k: float(v) for k, v in runner.callback_metrics.items() if k in before}
+    assert set(before) == {f"validation/loss/{task}" for task in TASKS}
+    assert all(after[key] < before[key] for key in before)
+
+
+def test_the_validation_loss_is_the_mean_over_the_answers_tokens(
+    data: ChartCorpusDataModule,
+) -> None:
+    reader = module(data).eval()
+    batch = next(iter(data.val_dataloader()))
+    with torch.no_grad():
+        reader.validation_step(batch, 0)
+        found = reader.measured()
+        pixels = batch["pixels"].float() / 127.5 - 1
+        for task in TASKS:
+            losses: list[torch.Tensor] = []
+            for i, example in enumerate(batch["examples"]):
+                if example.task == task:
+                    chart = pixels[batch["picture"][i]][None]
+                    length = int(batch["tokens"][i])
+                    scores = reader.model(chart, batch["ids"][i, :length][None])[0].log_softmax(-1)
+                    labels = batch["labels"][i, :length]
+                    learned = labels >= 0
+                    losses += list(-scores[learned, labels[learned]])
+            assert found[task] == pytest.approx(float(torch.stack(losses).mean()), abs=1e-4)
+
+
+def test_every_question_is_answered_and_scored(data: ChartCorpusDataModule, tmp_path: Path) -> None:
+    reader = module(data)
+    trainer(tmp_path, 1).test(reader, datamodule=data, verbose=False)
+    batch = next(iter(data.test_dataloader()))
+    assert [one.question for one in reader.answered] == [e.question for e in batch["examples"]]
+    assert all(one.accepted == (e.answer,) for one, e in
+               zip(reader.answered, batch["examples"], strict=True))  # fmt: skip
+    assert all(0 <= one.confidence <= 1 for one in reader.answered)
+    scores = task_scores(reader.answered)
+    assert set(scores) == set(TASKS)
+    assert scores["table"]["n"] == 2
+    assert set(scores_by_kind(reader.answered)) == set(batch["kinds"])
+
+
+def test_the_letter_head_reads_each_cell_from_the_token_that_sees_it() -> None:
+    head = LetterHead(hidden=3, stride=8)
+    states = torch.randn(2, 3 * 4, 3)  # pictures of 24 x 32 pixels
+    scores = head(states, (24, 32))
+    assert scores.shape == (2, 6, 8, CLASSES)
+    raw = head.scores(states).reshape(2, 3, 4, 2, 2, CLASSES)
+    for row, column in ((0, 0), (1, 6), (5, 7)):
+        expected = raw[:, row // 2, column // 2, row % 2, column % 2]
+        assert torch.equal(scores[:, row, column], expected)
+
+
+def test_the_letters_loss_is_the_weighted_mean() -> None:
+    head = LetterHead(hidden=3, stride=4)
+    states, letters = torch.randn(1, 4, 3), torch.tensor([[[0, 5], [7, 0]]])
+    loss, read = head.loss(states, letters, (8, 8))
+    scores = head(states, (8, 8)).log_softmax(-1)[0]
+    parts = [-scores[r, c, letters[0, r, c]] for r in (0, 1) for c in (0, 1)]
+    expected = (0.1 * parts[0] + parts[1] + parts[2] + 0.1 * parts[3]) / 2.2
+    assert float(loss) == pytest.approx(float(expected), abs=1e-6)
+    assert float(read) in {0.0, 0.5, 1.0}
