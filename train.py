@@ -7,9 +7,9 @@ from belvedere.runs.entry import run_verb
 
 def train(config: DictConfig) -> None:
     """Train, evaluate and report the experiment that ``config`` describes."""
-    from belvedere.runs import training  # after Hydra has accepted the command line
+    from hydra.utils import get_method  # after Hydra has accepted the command line
 
-    training.train(config)
+    get_method(config.run)(config)
 
 
 if __name__ == "__main__":

@@ -200,6 +200,16 @@ class ChartDataModule(RowsDataModule):
                     seed=self.seed if training else None, letters=self.letters and training,
                 )  # fmt: skip
 
+    def summary(self) -> dict[str, Any]:
+        """What a report says of the data."""
+        return {
+            "name": self.name,
+            "charts": len(self.rows["train"]),
+            "size": len(self.rows["train"]),
+            "validation_charts": len(self.rows["validation"]),
+            "test_charts": len(self.rows["test"]),
+        }
+
     def transfer_batch_to_device(
         self, batch: dict[str, Any], device: torch.device, dataloader_idx: int
     ) -> dict[str, Any]:

@@ -1,0 +1,80 @@
+"""The report of a run of a chart reader, for programs and for people."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from belvedere.metrics.chart_tasks import HEADLINE
+from belvedere.runs.report import aligned
+
+SHOWN = {
+    "rms_f1": ("RMS-F1", "{:.1f}"),
+    "rnss": ("RNSS", "{:.1f}"),
+    "element_f1": ("element F1", "{:.1%}"),
+    "element_f1_strict": ("with value", "{:.1%}"),
+    "relaxed_accuracy": ("relaxed accuracy", "{:.1%}"),
+    "relaxed_accuracy_strict": ("strict", "{:.1%}"),
+    "bleu": ("BLEU", "{:.1f}"),
+    "rouge_l": ("ROUGE-L", "{:.1%}"),
+}
+"""How tables call and show each measure."""
+
+
+def write_report(report: dict[str, Any], run_dir: Path, pictures: list[Path]) -> None:
+    """Write ``report.json`` and ``report.md``, and print the table of tasks."""
+    (run_dir / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    reader, data = report["reader"], report["data"]
+    text = "\n".join(
+        [
+            f"# {report['experiment']} ({report['scale']}, seed {report['seed']})",
+            "",
+            *task_table(report),
+            "",
+            *kind_table(report),
+            "",
+            *(f"![charts that were read]({file.relative_to(run_dir)})" for file in pictures),
+            "",
+            f"- {report['steps']} steps, {report['images_seen']:,} pictures and "
+            f"{report['tokens_seen']:,} tokens in {report['training_seconds']:.0f} s of training, "
+            f"{report['seconds']:.0f} s in all, precision {report['precision']}",
+            f"- data: {data['name']}, {data['charts']:,} training charts, "
+            f"{data['test_charts']:,} test charts",
+            f"- reader: {reader['name']}, {reader['parameters']:,} parameters, pictures of "
+            f"{reader['image_size'][1]} x {reader['image_size'][0]} pixels",
+            "- *blank image*: the same reader before a white page; *typical answer*: the training "
+            "answer that fits most questions of the task",
+        ]
+    )
+    (run_dir / "report.md").write_text(text + "\n", encoding="utf-8")
+    print("\n".join(["", *task_table(report), "", f"report: {run_dir / 'report.md'}"]))
+
+
+def task_table(report: dict[str, Any]) -> list[str]:
+    """Each task's measures beside those of the baselines."""
+    baselines = report["baselines"]
+    cells = [["task", "measure", "reader", *baselines, "asked"]]
+    for task, scores in report["tasks"].items():
+        for measure, (title, form) in SHOWN.items():
+            if measure in scores:
+                others = [form.format(one[task][measure]) for one in baselines.values()]
+                cells.append([task, title, form.format(scores[measure]), *others, str(scores["n"])])
+    return aligned(cells)
+
+
+def kind_table(report: dict[str, Any]) -> list[str]:
+    """Each task's headline measure for each kind of chart, and the blank image's in brackets."""
+    tasks = [task for task in HEADLINE if task in report["tasks"]]
+    cells = [["chart", *(f"{task}, {SHOWN[HEADLINE[task]][0]}" for task in tasks)]]
+    blank = report["baselines_by_kind"]["blank image"]
+    for kind, found in report["kinds"].items():
+        row = [kind]
+        for task in tasks:
+            measure = HEADLINE[task]
+            form = SHOWN[measure][1]
+            row.append(
+                f"{form.format(found[task][measure])} ({form.format(blank[kind][task][measure])})"
+                if task in found
+                else "-"
+            )
+        cells.append(row)
+    return aligned(cells)

@@ -1,0 +1,149 @@
+"""Makes and loads chart readers: by the name of a size, from a folder, or from the hub."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from belvedere.errors import BadInput
+from belvedere.unichart.hub import from_hub
+from belvedere.unichart.model import (
+    SIZES,
+    ChartModel,
+    ChartModelConfig,
+    DecoderConfig,
+    EncoderConfig,
+)
+
+SHAPE, WEIGHTS = "chart_model.json", "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Which chart reader, and how it is loaded.
+
+    Attributes:
+        name: one of `SIZES` with random weights; or a folder that `save_reader` wrote; or a folder
+            or hub name in Donut's and UniChart's layout.
+        tokenizer_name: a folder or hub name; by default that of the reader.
+        image_size: (height, width) in pixels to use it at; by default as it was made.
+    """
+
+    name: str
+    tokenizer_name: str | None = None
+    image_size: tuple[int, int] | None = None
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer. Raises `BadInput` where it cannot be found."""
+        name = self.tokenizer_name or self.name
+        try:
+            return AutoTokenizer.from_pretrained(name)
+        except (OSError, ValueError) as error:
+            raise BadInput(
+                f"there is no tokenizer in {name}",
+                where="reader.tokenizer_name",
+                remedy="name a folder with one, e.g. of python -m belvedere.charts.tokenizer",
+            ) from error
+
+    def load(self, vocabulary: int) -> ChartModel:
+        """The model, in eval mode.
+
+        Args:
+            vocabulary: of its tokenizer, which a random model is made for.
+
+        Raises:
+            BadInput: no such size, folder or hub model, damaged weights, or another vocabulary.
+        """
+        if self.name in SIZES:
+            model = ChartModel(ChartModelConfig.named(self.name, vocab_size=vocabulary))
+        elif (Path(self.name) / SHAPE).exists():
+            model = load_reader(Path(self.name))
+        else:
+            model = from_hub(self.name)
+        if model.config.vocab_size < vocabulary:
+            raise BadInput(
+                f"the model has {model.config.vocab_size} tokens, its tokenizer {vocabulary}",
+                where="reader.tokenizer_name",
+                remedy="use the tokenizer that the model was trained with",
+            )
+        if self.image_size is not None:
+            height, width = self.image_size
+            model.set_image_size((height, width))
+        return model.eval()
+
+
+def save_reader(model: ChartModel, folder: Path, dtype: torch.dtype | None = None) -> None:
+    """Write a chart model as safetensors, with its shape.
+
+    Args:
+        model: what is saved.
+        folder: made if it is not there.
+        dtype: of the weights in the file; by default as they are.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = json.dumps(asdict(model.config), indent=2)
+    (folder / SHAPE).write_text(shape + "\n", encoding="utf-8")
+    tensors: dict[str, torch.Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in model.state_dict().items():
+        if tensor.data_ptr() in seen and tensor.numel():
+            continue  # a tied head is stored once
+        seen.add(tensor.data_ptr())
+        kept = tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+        tensors[name] = kept.detach().cpu().contiguous().clone()
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def load_reader(folder: Path) -> ChartModel:
+    """A chart model that `save_reader` wrote, in float32.
+
+    Raises:
+        BadInput: files are missing, damaged, or of another shape.
+    """
+    try:
+        raw: dict[str, Any] = json.loads((folder / SHAPE).read_text(encoding="utf-8"))
+        model = ChartModel(_shape(raw))
+        tensors = load_file(folder / WEIGHTS)
+        model.load_state_dict({k: v.float() if v.is_floating_point() else v
+                               for k, v in tensors.items()}, strict=False)  # fmt: skip
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        raise BadInput(
+            f"no whole chart reader ({str(error).strip().splitlines()[0][:80]})",
+            where=str(folder),
+            remedy="give a folder that a run of unichart wrote, with all its files whole",
+        ) from error
+    if missing := _missing(model, set(tensors)):
+        raise BadInput(
+            f"the weights lack {missing[0]!r}",
+            where=str(folder / WEIGHTS),
+            remedy="give a complete checkpoint",
+        )
+    return model.eval()
+
+
+def _shape(raw: dict[str, Any]) -> ChartModelConfig:
+    encoder, decoder = raw.pop("encoder"), raw.pop("decoder")
+    for key in ("depths", "heads"):
+        encoder[key] = tuple(encoder[key])
+    height, width = raw.pop("image_size")
+    return ChartModelConfig(
+        image_size=(height, width),
+        encoder=EncoderConfig(**encoder),
+        decoder=DecoderConfig(**decoder),
+        **raw,
+    )
+
+
+def _missing(model: ChartModel, there: set[str]) -> list[str]:
+    """Names of parameters that a file lacks, under none of the names that they have."""
+    loaded = {id(parameter) for name, parameter in _named(model) if name in there}
+    return [name for name, parameter in _named(model) if id(parameter) not in loaded]
+
+
+def _named(model: ChartModel) -> list[tuple[str, torch.nn.Parameter]]:
+    return list(model.named_parameters(remove_duplicate=False))

@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from belvedere.charts.tokenizer import train
+from belvedere.errors import BadInput
+from belvedere.unichart.hub import to_hub
+from belvedere.unichart.loading import SHAPE, WEIGHTS, Reader, load_reader, save_reader
+from belvedere.unichart.model import ChartModel, ChartModelConfig, DecoderConfig, EncoderConfig
+
+SIZE = (32, 48)
+
+
+def made(stem: str = "conv") -> ChartModel:
+    torch.manual_seed(0)
+    encoder = EncoderConfig(16, (1, 1), (2, 2), window=4, stem=stem, drop_path=0.0)  # type: ignore[arg-type]
+    decoder = DecoderConfig(layers=1, d_model=32, heads=2, ffn=64, max_positions=64)
+    return ChartModel(
+        ChartModelConfig("test", SIZE, vocab_size=300, encoder=encoder, decoder=decoder)
+    ).eval()
+
+
+def logits(model: ChartModel) -> torch.Tensor:
+    pixels = torch.linspace(-1, 1, 3 * SIZE[0] * SIZE[1]).view(1, 3, *SIZE)
+    with torch.no_grad():
+        return model(pixels, torch.tensor([[0, 5, 7]]))
+
+
+def test_a_reader_comes_back_as_it_was(tmp_path: Path) -> None:
+    model = made()
+    save_reader(model, tmp_path)
+    loaded = load_reader(tmp_path)
+    assert loaded.config == model.config
+    assert torch.equal(logits(loaded), logits(model))
+    head, embedding = loaded.head_weight, loaded.decoder.get_input_embeddings().weight
+    assert head.data_ptr() == embedding.data_ptr()
+
+
+def test_half_the_bytes_are_nearly_the_same_reader(tmp_path: Path) -> None:
+    model = made()
+    save_reader(model, tmp_path / "whole")
+    save_reader(model, tmp_path / "half", torch.float16)
+    sizes = [(tmp_path / name / WEIGHTS).stat().st_size for name in ("half", "whole")]
+    assert sizes[0] < 0.7 * sizes[1]
+    assert torch.allclose(logits(load_reader(tmp_path / "half")), logits(model), atol=0.02)
+
+
+def test_readers_are_loaded_by_size_folder_and_hub_layout(tmp_path: Path) -> None:
+    save_reader(made(), tmp_path / "ours")
+    to_hub(made("patch"), tmp_path / "hub")
+    assert Reader("tiny").load(500).config.vocab_size == 500
+    assert Reader(str(tmp_path / "ours"), image_size=(64, 64)).load(300).config.image_size == (
+        64,
+        64,
+    )
+    theirs = Reader(str(tmp_path / "hub")).load(300)
+    assert torch.allclose(logits(theirs), logits(made("patch")), atol=1e-5)
+
+
+def test_the_tokenizer_lies_beside_the_reader(tmp_path: Path) -> None:
+    train(["12 | 34"], 280, 64).save_pretrained(tmp_path)
+    assert Reader(str(tmp_path)).tokenizer().eos_token == "</s>"
+    with pytest.raises(BadInput, match="there is no tokenizer in tiny"):
+        Reader("tiny").tokenizer()
+
+
+def test_damaged_readers_are_refused(tmp_path: Path) -> None:
+    save_reader(made(), tmp_path)
+    with pytest.raises(BadInput, match="the model has 300 tokens, its tokenizer 301"):
+        Reader(str(tmp_path)).load(301)
+    weights = (tmp_path / WEIGHTS).read_bytes()
+    (tmp_path / WEIGHTS).write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(BadInput, match="no whole chart reader"):
+        load_reader(tmp_path)
+    (tmp_path / WEIGHTS).write_bytes(weights)
+    (tmp_path / SHAPE).write_text("{}")
+    with pytest.raises(BadInput, match="no whole chart reader"):
+        load_reader(tmp_path)
+
+
+def test_weights_that_lack_a_part_are_refused(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    save_reader(made(), tmp_path)
+    tensors = load_file(tmp_path / WEIGHTS)
+    tensors.pop("projection.weight", None)
+    name = next(name for name in tensors if "encoder" in name)
+    tensors.pop(name)
+    save_file(tensors, tmp_path / WEIGHTS)
+    with pytest.raises(BadInput, match="the weights lack"):
+        load_reader(tmp_path)
