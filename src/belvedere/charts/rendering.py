@@ -24,6 +24,8 @@ PLAINER = 4
 """How often a style is made plainer before the chart is given up."""
 TOUCHING = 0.5
 """Pixels by which boxes of texts may overlap: a box is a little larger than its letters."""
+BLANK = 2.0
+"""Pixels between labels that stand beside one another, or they would read as one."""
 
 PLOTS: dict[ChartKind, Callable[[Drawing], None]] = {
     "vertical bar": plots.vertical_bars,
@@ -93,10 +95,13 @@ def reads_well(layout: Layout, slanted: bool) -> bool:
         return False
     if any(_hides_mark(text, layout) for text in layout.texts if text.role == "legend"):
         return False
+    ticks = [text.box for text in layout.texts if text.role == "x tick"]
+    if not slanted and any(_overlap(one, other, BLANK) for one, other in combinations(ticks, 2)):
+        return False
     return not any(
         _overlap(one.box, other.box)
         for one, other in combinations(layout.texts, 2)
-        if not (slanted and one.role == other.role == "x tick")
+        if not one.role == other.role == "x tick"
     )
 
 
@@ -118,10 +123,11 @@ def _within(box: Box, layout: Layout) -> bool:
     )  # fmt: skip
 
 
-def _overlap(one: Box, other: Box) -> bool:
+def _overlap(one: Box, other: Box, gap: float = -TOUCHING) -> bool:
+    """Whether two boxes have less than the gap between them, to the side and along."""
     across = min(one[2], other[2]) - max(one[0], other[0])
     along = min(one[3], other[3]) - max(one[1], other[1])
-    return across > TOUCHING and along > TOUCHING
+    return across > -gap and along > -gap
 
 
 def encoded(pixels: np.ndarray, style: Style, rng: Random) -> bytes:

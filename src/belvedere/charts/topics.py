@@ -182,7 +182,9 @@ def _walk(low: float, high: float, count: int, rng: Random) -> list[float]:
     values = []
     for _ in range(count):
         values.append(value)
-        value = min(max(value * math.exp(rng.gauss(drift, noise)), low), high)
+        value *= math.exp(rng.gauss(drift, noise))
+        # Thrown back from the bounds: along them a series would look cut off.
+        value = high**2 / value if value > high else max(value, low**2 / value)
     return values
 
 
