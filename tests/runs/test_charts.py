@@ -1,0 +1,93 @@
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from belvedere.charts.build import Recipe, make_record, write_split
+from belvedere.charts.tasks import TOKENS
+from belvedere.charts.tokenizer import texts, train
+from belvedere.unichart.loading import load_reader
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def charts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("charts")
+    for split in ("train", "validation", "test"):
+        write_split(folder, split, (make_record(Recipe(questions=2), split, i) for i in range(3)))
+    train(texts(folder.glob("train*")), 320, 512).save_pretrained(folder / "tokenizer")
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path, charts, monkeypatch):
+    def call(*overrides):
+        arguments = [
+            "experiment=unichart_pretrain", f"runs={tmp_path / 'runs'}", f"data.path={charts}",
+            f"reader.tokenizer_name={charts / 'tokenizer'}", "data.batch_size=2",
+            "trainer.max_steps=2", "trainer.val_check_interval=1", "checkpoint_every=1",
+            "trainer.log_every_n_steps=1", "trainer.precision=32-true", "trainer.accelerator=cpu", "model.new_tokens=8",
+            *overrides,
+        ]  # fmt: skip
+        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+        runpy.run_path(str(PROJECT / "train.py"), run_name="__main__")
+        return tmp_path / "runs" / "unichart_pretrain" / "latest"
+
+    return call
+
+
+def test_a_reader_is_trained_and_reported_beside_its_baselines(run):
+    folder = run()
+    report = json.loads((folder / "report.json").read_text())
+    assert report["steps"] == 2
+    assert report["images_seen"] == 4
+    assert set(report["tasks"]) == set(TOKENS)
+    assert {"rms_f1", "rnss", "n"} <= set(report["tasks"]["table"])
+    assert report["tasks"]["table"]["n"] == 3
+    for baseline in ("blank image", "typical answer"):
+        assert set(report["baselines"][baseline]) == set(TOKENS)
+    assert report["baselines"]["typical answer"]["table"]["rnss"] > 0
+    text = (folder / "report.md").read_text()
+    assert "| table     | RMS-F1" in text
+    assert "figures/charts.png" in text
+    assert (folder / "figures" / "charts.png").stat().st_size > 10_000
+    answers = [json.loads(line) for line in (folder / "answers.jsonl").read_text().splitlines()]
+    assert len(answers) == sum(scores["n"] for scores in report["tasks"].values())
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    assert "charts" in events.Tags()["images"]
+    assert {"train/loss", "train/letters_read", "validation/loss/table"} <= set(
+        events.Tags()["scalars"]
+    )
+    assert load_reader(folder / "checkpoints" / "model").config.name == "tiny"
+
+
+def test_a_trained_reader_is_gone_on_with(run, tmp_path):
+    model = str((run() / "checkpoints" / "model").resolve())
+    run(f"reader.name={model}", f"run_dir={tmp_path / 'second'}")
+    report = json.loads((tmp_path / "second" / "report.json").read_text())
+    assert report["reader"]["name"] == model
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["data.path=nowhere"], "error: nowhere: there is no such file or folder"),
+        (["data.tasks.table=-1"], "error: data.tasks: -1 is no weight of 'table'"),
+        (["reader.name=huge"], "error: "),
+        (["reader.tokenizer_name=nowhere"], "error: reader.tokenizer_name: there is no tokenizer"),
+        (["trainer.max_steps=0"], "error: trainer.max_steps: 0 is no number of steps"),
+    ],
+)
+def test_bad_input_is_one_line(run, capsys, overrides, line):
+    with pytest.raises(SystemExit) as ended:
+        run(*overrides)
+    assert ended.value.code == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith(line)
+    assert "\n" not in error
