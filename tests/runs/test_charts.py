@@ -30,7 +30,8 @@ def run(tmp_path, charts, monkeypatch):
             "experiment=unichart_pretrain", f"runs={tmp_path / 'runs'}", f"data.path={charts}",
             f"reader.tokenizer_name={charts / 'tokenizer'}", "data.batch_size=2",
             "trainer.max_steps=2", "trainer.val_check_interval=1", "checkpoint_every=1",
-            "trainer.log_every_n_steps=1", "trainer.precision=32-true", "trainer.accelerator=cpu", "model.new_tokens=8",
+            "trainer.log_every_n_steps=1", "trainer.precision=32-true",
+            "trainer.accelerator=cpu", "model.new_tokens=8",
             *overrides,
         ]  # fmt: skip
         monkeypatch.setattr(sys, "argv", ["train.py", *arguments])

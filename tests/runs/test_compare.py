@@ -37,3 +37,19 @@ def test_a_place_without_reports_is_named(tmp_path, monkeypatch, capsys):
         compare.main()
     assert stopped.value.code == 2
     assert "no report.json" in capsys.readouterr().err
+
+
+def test_sorted_sub_models_are_held_against_the_baselines(tmp_path):
+    for method, values in (("soft", (0.5, 0.52)), ("sft", (0.1, 0.12)), ("sft+ict", (0.51, 0.53))):
+        for seed, value in enumerate(values):
+            folder = tmp_path / method / str(seed)
+            report(folder, 1.0, method)
+            whole = json.loads((folder / "report.json").read_text())
+            whole["submodels"][0]["metrics"]["exact_match"] = value
+            (folder / "report.json").write_text(json.dumps(whole))
+    merged = compare.merge(compare.read_runs([tmp_path]))
+    assert compare.sorted_against(merged)[2:4] == [
+        "- exit_1 against sft: exact match +40.0%, better",
+        "- exit_1 against sft+ict: exact match -1.0%, within the spread",
+    ]
+    assert compare.sorted_against(compare.merge(compare.read_runs([tmp_path / "sft"]))) == []

@@ -149,6 +149,35 @@ def full_models(merged: list[dict[str, Any]]) -> list[str]:
     return ["## The full model, and its change against SFT", "", *aligned(cells), ""]
 
 
+def sorted_against(merged: list[dict[str, Any]], metric: str = "exact_match") -> list[str]:
+    """Whether each SoFT sub-model beats the same depth of SFT and SFT+ICT, as the paper claims."""
+    found = {
+        (row["name"], row["method"]): row
+        for row in merged
+        if row["kind"] != "baseline" and metric in row["metrics"]
+    }
+    lines = [
+        f"- {name} against {rival}: {verdict(row, found[name, rival], metric)}"
+        for (name, method), row in found.items()
+        if method == "soft"
+        for rival in ("sft", "sft+ict")
+        if (name, rival) in found
+    ]
+    return ["## SoFT against the same depth of SFT and SFT+ICT", "", *lines, ""] if lines else []
+
+
+def verdict(ours: dict[str, Any], theirs: dict[str, Any], metric: str) -> str:
+    """The difference of a metric that had better be high, and whether it goes beyond the spread.
+
+    It is within the spread where it is no larger than both standard deviations together.
+    """
+    gain = ours["metrics"][metric] - theirs["metrics"][metric]
+    spread = ours["spread"][metric] + theirs["spread"][metric]
+    judged = "within the spread" if abs(gain) <= spread else "better" if gain > 0 else "worse"
+    title = METRICS[metric][0]
+    return f"{title} {change(metric, ours['metrics'], theirs['metrics'])}, {judged}"
+
+
 def mean_positions(runs: list[Run]) -> dict[str, dict[str, list[float]]]:
     """KL of each octave of positions for each method and sub-model, the mean over its runs."""
     found: dict[str, dict[str, list[list[float]]]] = {}
@@ -205,6 +234,7 @@ def write_comparison(runs: list[Run], output: Path, judge: Judge) -> list[str]:
         ]
     if any("exact_match" in row["metrics"] for row in merged):
         lines += [*by_method([r for r in merged if r["kind"] != "baseline"], "exact_match"), ""]
+    lines += sorted_against(merged)
     lines += full_models(merged)
     for figure in write_figures(merged, output):
         lines.append(f"![{figure.stem.replace('_', ' ')}]({figure.name})")
