@@ -106,14 +106,13 @@ class Drawing:
 
     def write(
         self, role: TextRole, x: float, y: float, text: str, colour: str | None = None, **look: Any
-    ) -> TextArtist:
+    ) -> None:
         """Write a text of the plot at data coordinates and remember it."""
         artist = self.axes.text(
-            x, y, text, fontproperties=look.pop("fontproperties", self.letters),
-            color=colour or self.style.theme.muted, **look,
+            x, y, text, fontproperties=self.letters, color=colour or self.style.theme.muted,
+            **look,
         )  # fmt: skip
         self.text(role, artist)
-        return artist
 
     def handle(self, series: str, colour: str, line: bool = False) -> None:
         """Add an entry to the legend."""
@@ -208,13 +207,12 @@ class Drawing:
         y = self.px(MARGIN - 1)
         if not (style.source and self.table.source):
             return y
-        properties = font(style.font, style.text_size * style.scale)
         artist = self.figure.text(
             self.px(MARGIN) / style.width, y / style.height, f"Source: {self.table.source}",
-            fontproperties=properties, color=style.theme.muted, ha="left", va="bottom",
+            fontproperties=self.letters, color=style.theme.muted, ha="left", va="bottom",
         )  # fmt: skip
         self.text("source", artist)
-        return y + properties.get_size_in_points() * 1.3
+        return y + self.letters.get_size_in_points() * 1.3
 
     def _frame(self, patch: Patch) -> None:
         """Add a patch in pixels of the picture."""
@@ -297,7 +295,6 @@ class Drawing:
     def value_axis(self, low: float, high: float, horizontal: bool = False) -> None:
         """Ticks, labels and grid of the axis that has the values."""
         style, axes = self.style, self.axes
-        names = [self.axis_title()] if style.axis_names else []
         locator = MaxNLocator(nbins=4 if horizontal else 5, steps=[1, 2, 2.5, 5, 10])
         ticks = [t for t in locator.tick_values(low, high) if low - 1e-9 <= t <= high * 1.0001]
         places = max(decimals_of(tick) for tick in ticks)
@@ -315,8 +312,8 @@ class Drawing:
                 axes.yaxis.tick_right()
                 axes.yaxis.set_label_position("right")
             self.tick_texts("y tick", axes.get_yticklabels())
-        for name in names:
-            self.name_axis("x" if horizontal else "y", name)
+        if style.axis_names:
+            self.name_axis("x" if horizontal else "y", self.axis_title())
         self._dress(horizontal)
 
     def axis_title(self) -> str:

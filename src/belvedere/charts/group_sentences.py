@@ -1,5 +1,6 @@
 """Sentences about several series, and about the points of a scatter chart."""
 
+from collections.abc import Callable
 from decimal import Decimal
 from random import Random
 
@@ -93,34 +94,34 @@ def directions(r: Reading, rng: Random) -> str | None:
 
 def record(r: Reading, rng: Random) -> str | None:
     """The highest value of all series."""
-    cells = [(v, k, i) for k, column in enumerate(r.columns) for i, v in enumerate(column)]
-    high = max(cells)[0]
-    owners = [cell for cell in cells if cell[0] == high]
-    if len(owners) > 1:
-        return None
-    _, k, i = owners[0]
     patterns = (
-        "The highest value in the chart {was} reached by {name} {at}: {high}.",
-        "No value {was} higher than that of {name} {at}, {high}.",
+        "The highest value in the chart {was} reached by {name} {at}: {value}.",
+        "No value {was} higher than that of {name} {at}, {value}.",
     )
-    name = named(r.table.columns[k])
-    return tell(r, rng, *patterns, name=name, at=r.at(r.labels[i]), high=r.amount(high))
+    return _extreme_cell(r, rng, max, patterns)
 
 
 def record_low(r: Reading, rng: Random) -> str | None:
     """The lowest value of all series."""
-    cells = [(v, k, i) for k, column in enumerate(r.columns) for i, v in enumerate(column)]
-    low = min(cells)[0]
-    owners = [cell for cell in cells if cell[0] == low]
+    patterns = (
+        "The lowest value in the chart, {value}, {was} that of {name} {at}.",
+        "The lowest value of all {was} {value}, for {name} {at}.",
+    )
+    return _extreme_cell(r, rng, min, patterns)
+
+
+def _extreme_cell(
+    r: Reading, rng: Random, extreme: Callable[..., Decimal], patterns: tuple[str, ...]
+) -> str | None:
+    """A sentence about the highest or lowest value of all; None where it is there twice."""
+    value = extreme(v for column in r.columns for v in column)
+    owners = [(k, i) for k, column in enumerate(r.columns) for i, v in enumerate(column)
+              if v == value]  # fmt: skip
     if len(owners) > 1:
         return None
-    _, k, i = owners[0]
-    patterns = (
-        "The lowest value in the chart, {low}, {was} that of {name} {at}.",
-        "The lowest value of all {was} {low}, for {name} {at}.",
-    )
-    name = named(r.table.columns[k])
-    return tell(r, rng, *patterns, name=name, at=r.at(r.labels[i]), low=r.amount(low))
+    k, i = owners[0]
+    name, at = named(r.table.columns[k]), r.at(r.labels[i])
+    return tell(r, rng, *patterns, name=name, at=at, value=r.amount(value))
 
 
 def widest_gap(r: Reading, rng: Random) -> str | None:

@@ -63,19 +63,6 @@ class Charts(Sequence[Chart]):
         return self[index]
 
 
-class ListedCharts(Charts):
-    """Charts that are at hand as a list."""
-
-    def __init__(self, charts: Sequence[Chart]) -> None:
-        self.charts = charts
-
-    def __len__(self) -> int:
-        return len(self.charts)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.charts[index]
-
-
 class ChartRows(Dataset[ChartRow]):
     """Charts as rows of tensors.
 

@@ -15,11 +15,17 @@ Split = Literal["train", "validation", "test"]
 Batch = dict[str, Tensor]
 
 
-def check_sizes(**sizes: int) -> None:
-    """Refuse sizes below 1, by the names that they have under ``data``. Raises `BadInput`."""
+def check_sizes(lowest: int = 1, **sizes: int | None) -> None:
+    """Refuse sizes below the lowest, by their names under ``data``; None is no size to refuse.
+
+    Raises:
+        BadInput: one is too small.
+    """
     for key, size in sizes.items():
-        if size < 1:
-            raise BadInput(f"{size} is too small", where=f"data.{key}", remedy="give 1 or more")
+        if size is not None and size < lowest:
+            raise BadInput(
+                f"{size} is too small", where=f"data.{key}", remedy=f"give {lowest} or more"
+            )
 
 
 class Order(Sampler[int]):

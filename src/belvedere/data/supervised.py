@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from belvedere.data.loading import Split
+from belvedere.data.loading import Split, check_sizes
 from belvedere.data.packed import PackedDataModule, PackedRows
 from belvedere.data.packing import pack
 from belvedere.data.records import Record, find_files, read_records
@@ -125,13 +125,10 @@ class SupervisedDataModule(PackedDataModule):
                 where="data.hub_splits",
                 remedy="name train, validation and test, or all",
             )
-        for key, size in (("train_examples", train_examples), ("eval_examples", eval_examples),
-                          ("answered", answered), ("new_tokens", new_tokens)):  # fmt: skip
-            lowest = 0 if key == "answered" else 1
-            if size is not None and size < lowest:
-                raise BadInput(
-                    f"{size} is too small", where=f"data.{key}", remedy=f"give {lowest} or more"
-                )
+        check_sizes(
+            train_examples=train_examples, eval_examples=eval_examples, new_tokens=new_tokens
+        )
+        check_sizes(lowest=0, answered=answered)
         self.learned = learned
         self.limits = {"train": train_examples, "validation": eval_examples, "test": eval_examples}
         self.answered = answered

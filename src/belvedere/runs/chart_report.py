@@ -1,11 +1,10 @@
 """The report of a run of a chart reader, for programs and for people."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from belvedere.metrics.chart_tasks import HEADLINE
-from belvedere.runs.report import aligned
+from belvedere.runs.report import aligned, publish
 
 SHOWN = {
     "rms_f1": ("RMS-F1", "{:.1f}"),
@@ -22,31 +21,25 @@ SHOWN = {
 
 def write_report(report: dict[str, Any], run_dir: Path, pictures: list[Path]) -> None:
     """Write ``report.json`` and ``report.md``, and print the table of tasks."""
-    (run_dir / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     reader, data = report["reader"], report["data"]
-    text = "\n".join(
-        [
-            f"# {report['experiment']} ({report['scale']}, seed {report['seed']})",
-            "",
-            *task_table(report),
-            "",
-            *kind_table(report),
-            "",
-            *(f"![charts that were read]({file.relative_to(run_dir)})" for file in pictures),
-            "",
-            f"- {report['steps']} steps, {report['images_seen']:,} pictures and "
-            f"{report['tokens_seen']:,} tokens in {report['training_seconds']:.0f} s of training, "
-            f"{report['seconds']:.0f} s in all, precision {report['precision']}",
-            f"- data: {data['name']}, {data['charts']:,} training charts, "
-            f"{data['test_charts']:,} test charts",
-            f"- reader: {reader['name']}, {reader['parameters']:,} parameters, pictures of "
-            f"{reader['image_size'][1]} x {reader['image_size'][0]} pixels",
-            "- *blank image*: the same reader before a white page; *typical answer*: the training "
-            "answer that fits most questions of the task",
-        ]
-    )
-    (run_dir / "report.md").write_text(text + "\n", encoding="utf-8")
-    print("\n".join(["", *task_table(report), "", f"report: {run_dir / 'report.md'}"]))
+    lines = [
+        *task_table(report),
+        "",
+        *kind_table(report),
+        "",
+        *(f"![charts that were read]({file.relative_to(run_dir)})" for file in pictures),
+        "",
+        f"- {report['steps']} steps, {report['images_seen']:,} pictures and "
+        f"{report['tokens_seen']:,} tokens in {report['training_seconds']:.0f} s of training, "
+        f"{report['seconds']:.0f} s in all, precision {report['precision']}",
+        f"- data: {data['name']}, {data['charts']:,} training charts, "
+        f"{data['test_charts']:,} test charts",
+        f"- reader: {reader['name']}, {reader['parameters']:,} parameters, pictures of "
+        f"{reader['image_size'][1]} x {reader['image_size'][0]} pixels",
+        "- *blank image*: the same reader before a white page; *typical answer*: the training "
+        "answer that fits most questions of the task",
+    ]
+    publish(report, run_dir, lines, task_table(report))
 
 
 def task_table(report: dict[str, Any]) -> list[str]:

@@ -27,6 +27,7 @@ from belvedere.runs.training import (
     checkpoint_to_resume,
     open_run,
     quiet,
+    run_facts,
 )
 from belvedere.unichart.loading import Reader, save_reader
 from belvedere.unichart.module import UniChartModule
@@ -62,15 +63,8 @@ def train(config: DictConfig) -> dict[str, Any]:
     trainer.test(module, datamodule=datamodule, verbose=False)
     answered, blank = module.answered, answer_blank(module, datamodule)
     report = {
-        "experiment": config.name,
-        "scale": config.scale,
-        "seed": config.seed,
-        "seconds": round(time.perf_counter() - start, 1),
-        "training_seconds": round(clock.seconds, 1),
-        "precision": trainer.precision,
-        "steps": trainer.global_step,
+        **run_facts(config, trainer, clock, start),
         "images_seen": clock.images_seen,
-        "tokens_seen": clock.tokens_seen,
         "data": datamodule.summary(),
         "reader": {
             "name": reader.name,

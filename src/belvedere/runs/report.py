@@ -24,28 +24,30 @@ CHANGES = ("loss", "exact_match", "f1", "rouge_l")
 
 def write_report(report: dict[str, Any], run_dir: Path, samples: dict[str, list[str]]) -> None:
     """Write the report and its figures into the run's folder, and print the table."""
-    (run_dir / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     figures = write_figures(
         report["submodels"],
         run_dir / "figures",
         (report.get("kl_by_position") or {}).get("submodels"),
     )
-    text = "\n".join(
-        [
-            f"# {report['experiment']} ({report['scale']}, seed {report['seed']})",
-            "",
-            *table(report["submodels"]),
-            "",
-            *(f"![{figure.stem.replace('_', ' ')}](figures/{figure.name})" for figure in figures),
-            "",
-            *facts(report),
-            *against_reference(report),
-            "",
-            *(["## Samples", "", *sample_lines(samples)] if samples else []),
-        ]
-    )
+    lines = [
+        *table(report["submodels"]),
+        "",
+        *(f"![{figure.stem.replace('_', ' ')}](figures/{figure.name})" for figure in figures),
+        "",
+        *facts(report),
+        *against_reference(report),
+        "",
+        *(["## Samples", "", *sample_lines(samples)] if samples else []),
+    ]
+    publish(report, run_dir, lines, [*table(report["submodels"]), *against_reference(report)])
+
+
+def publish(report: dict[str, Any], run_dir: Path, lines: list[str], shown: list[str]) -> None:
+    """Write ``report.json`` and, under a heading, ``report.md``; print what is to be shown."""
+    (run_dir / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    heading = f"# {report['experiment']} ({report['scale']}, seed {report['seed']})"
+    text = "\n".join([heading, "", *lines])
     (run_dir / "report.md").write_text(text + "\n", encoding="utf-8")
-    shown = [*table(report["submodels"]), *against_reference(report)]
     print("\n".join(["", *shown, "", f"report: {run_dir / 'report.md'}"]))
 
 

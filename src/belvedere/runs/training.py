@@ -58,14 +58,7 @@ def train(config: DictConfig) -> dict[str, Any]:
     for row in rows:
         row["metrics"] |= answers.metrics.get(row["name"], {})
     report = {
-        "experiment": config.name,
-        "scale": config.scale,
-        "seed": config.seed,
-        "seconds": round(time.perf_counter() - start, 1),
-        "training_seconds": round(clock.seconds, 1),
-        "precision": trainer.precision,
-        "steps": trainer.global_step,
-        "tokens_seen": clock.tokens_seen,
+        **run_facts(config, trainer, clock, start),
         "data": datamodule.summary() | {"prompts_too_long": answers.too_long},
         "backbone": {
             "name": backbone.name,
@@ -84,6 +77,22 @@ def train(config: DictConfig) -> dict[str, Any]:
         save_model(module, tokenizer, run_dir)
         write_report(report, run_dir, samples.samples)
     return report
+
+
+def run_facts(
+    config: DictConfig, trainer: Trainer, clock: StepClock, start: float
+) -> dict[str, Any]:
+    """What the report of every run says first; ``start`` is of ``time.perf_counter``."""
+    return {
+        "experiment": config.name,
+        "scale": config.scale,
+        "seed": config.seed,
+        "seconds": round(time.perf_counter() - start, 1),
+        "training_seconds": round(clock.seconds, 1),
+        "precision": trainer.precision,
+        "steps": trainer.global_step,
+        "tokens_seen": clock.tokens_seen,
+    }
 
 
 def quiet() -> None:

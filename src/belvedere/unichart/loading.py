@@ -1,5 +1,6 @@
 """Makes and loads chart readers: by the name of a size, from a folder, or from the hub."""
 
+import copy
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_model, save_model
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from belvedere.errors import BadInput
@@ -88,15 +89,8 @@ def save_reader(model: ChartModel, folder: Path, dtype: torch.dtype | None = Non
     folder.mkdir(parents=True, exist_ok=True)
     shape = json.dumps(asdict(model.config), indent=2)
     (folder / SHAPE).write_text(shape + "\n", encoding="utf-8")
-    tensors: dict[str, torch.Tensor] = {}
-    seen: set[int] = set()
-    for name, tensor in model.state_dict().items():
-        if tensor.data_ptr() in seen and tensor.numel():
-            continue  # a tied head is stored once
-        seen.add(tensor.data_ptr())
-        kept = tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
-        tensors[name] = kept.detach().cpu().contiguous().clone()
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    stored = model if dtype is None else copy.deepcopy(model).to(dtype)
+    save_model(stored, str(folder / WEIGHTS), metadata={"format": "pt"})  # a tied head once
 
 
 def load_reader(folder: Path) -> ChartModel:
@@ -108,18 +102,16 @@ def load_reader(folder: Path) -> ChartModel:
     try:
         raw: dict[str, Any] = json.loads((folder / SHAPE).read_text(encoding="utf-8"))
         model = ChartModel(_shape(raw))
-        tensors = load_file(folder / WEIGHTS)
-        model.load_state_dict({k: v.float() if v.is_floating_point() else v
-                               for k, v in tensors.items()}, strict=False)  # fmt: skip
+        missing, _ = load_model(model, folder / WEIGHTS, strict=False)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         raise BadInput(
             f"no whole chart reader ({str(error).strip().splitlines()[0][:80]})",
             where=str(folder),
             remedy="give a folder that a run of unichart wrote, with all its files whole",
         ) from error
-    if missing := _missing(model, set(tensors)):
+    if missing:
         raise BadInput(
-            f"the weights lack {missing[0]!r}",
+            f"the weights lack {sorted(missing)[0]!r}",
             where=str(folder / WEIGHTS),
             remedy="give a complete checkpoint",
         )
@@ -137,13 +129,3 @@ def _shape(raw: dict[str, Any]) -> ChartModelConfig:
         decoder=DecoderConfig(**decoder),
         **raw,
     )
-
-
-def _missing(model: ChartModel, there: set[str]) -> list[str]:
-    """Names of parameters that a file lacks, under none of the names that they have."""
-    loaded = {id(parameter) for name, parameter in _named(model) if name in there}
-    return [name for name, parameter in _named(model) if id(parameter) not in loaded]
-
-
-def _named(model: ChartModel) -> list[tuple[str, torch.nn.Parameter]]:
-    return list(model.named_parameters(remove_duplicate=False))
