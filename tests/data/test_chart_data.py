@@ -115,7 +115,7 @@ def test_a_task_token_in_a_question_is_text(tokenizer: Any) -> None:
         ({"tasks": {"tabel": 1}}, r"data\.tasks: there is no task 'tabel'"),
         ({"test_split": "test_unseen"}, r"no charts of the split 'test_unseen'"),
         ({"batch_size": 0}, r"data\.batch_size: 0 is too small"),
-        ({"tasks_per_chart": 0}, r"data\.tasks_per_chart: 0 is too small"),
+        ({"tasks_per_chart": -1}, r"data\.tasks_per_chart: -1 is too small"),
     ],
 )
 def test_bad_input(corpus: Path, tokenizer: Any, options: dict[str, Any], message: str) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from belvedere.charts.build import Recipe, make_record, write_split
 from belvedere.charts.letters import CLASSES
 from belvedere.charts.tokenizer import texts, train
 from belvedere.data.chart_corpus import ChartCorpusDataModule
+from belvedere.errors import BadInput
 from belvedere.metrics.chart_tasks import scores_by_kind, task_scores
 from belvedere.optimisation import Optimisation
 from belvedere.unichart.model import ChartModel, ChartModelConfig, DecoderConfig, EncoderConfig
@@ -62,8 +64,9 @@ def test_training_lowers_the_losses_of_all_tasks(
     runner.fit(reader, datamodule=data)
     runner.validate(reader, datamodule=data, verbose=False)
     after = {k: float(v) for k, v in runner.callback_metrics.items() if k in before}
-    assert set(before) == {f"validation/loss/{task}" for task in TASKS}
-    assert all(after[key] < before[key] for key in before)
+    losses = {f"validation/loss/{task}" for task in TASKS}
+    assert set(before) == losses | {"validation/letters_read"}
+    assert all(after[key] < before[key] for key in losses)
 
 
 def test_the_validation_loss_is_the_mean_over_the_answers_tokens(
@@ -102,23 +105,56 @@ def test_every_question_is_answered_and_scored(data: ChartCorpusDataModule, tmp_
     assert set(scores_by_kind(reader.answered)) == set(batch["kinds"])
 
 
-def test_the_letter_head_reads_each_cell_from_the_token_that_sees_it() -> None:
-    head = LetterHead(hidden=3, stride=8)
-    states = torch.randn(2, 3 * 4, 3)  # pictures of 24 x 32 pixels
-    scores = head(states, (24, 32))
-    assert scores.shape == (2, 6, 8, CLASSES)
-    raw = head.scores(states).reshape(2, 3, 4, 2, 2, CLASSES)
-    for row, column in ((0, 0), (1, 6), (5, 7)):
-        expected = raw[:, row // 2, column // 2, row % 2, column % 2]
-        assert torch.equal(scores[:, row, column], expected)
-
-
 def test_the_letters_loss_is_the_weighted_mean() -> None:
-    head = LetterHead(hidden=3, stride=4)
-    states, letters = torch.randn(1, 4, 3), torch.tensor([[[0, 5], [7, 0]]])
-    loss, read = head.loss(states, letters, (8, 8))
-    scores = head(states, (8, 8)).log_softmax(-1)[0]
+    head = LetterHead(width=3)
+    details, letters = torch.randn(1, 3, 2, 2), torch.tensor([[[0, 5], [7, 0]]])
+    loss, counts = head.loss(details, letters)
+    assert head(details).shape == (1, 2, 2, CLASSES)
+    scores = head.scores(details[0].permute(1, 2, 0)).log_softmax(-1)
     parts = [-scores[r, c, letters[0, r, c]] for r in (0, 1) for c in (0, 1)]
     expected = (0.1 * parts[0] + parts[1] + parts[2] + 0.1 * parts[3]) / 2.2
     assert float(loss) == pytest.approx(float(expected), abs=1e-6)
-    assert float(read) in {0.0, 0.5, 1.0}
+    right = int(scores[0, 1].argmax() == 5) + int(scores[1, 0].argmax() == 7)
+    assert counts.tolist() == [right, 2]
+
+
+def test_letters_alone_train_the_stem_and_are_measured(
+    data: ChartCorpusDataModule, tmp_path: Path
+) -> None:
+    alone = ChartCorpusDataModule(
+        data.tokenizer, data.path, TASKS, tasks_per_chart=0, name="charts",
+        image_size=(192, 256), batch_size=2, eval_batch_size=2, letters=True,
+    )  # fmt: skip
+    reader = module(data)
+    before = {name: p.clone() for name, p in reader.named_parameters()}
+    runner = trainer(tmp_path, 15)
+    runner.fit(reader, datamodule=alone)
+    assert 0 <= float(runner.callback_metrics["train/letters_read"]) <= 1
+    runner.validate(reader, datamodule=alone, verbose=False)
+    assert 0 <= float(runner.callback_metrics["validation/letters_read"]) < 1
+    changed = {name for name, p in reader.named_parameters() if not torch.equal(p, before[name])}
+    assert changed == {
+        name for name in before if "patch_embed.details" in name or "letters." in name
+    }
+    runner.test(reader, datamodule=alone, verbose=False)
+    assert reader.answered == []
+    share = reader.share_of_letters()
+    assert share is not None
+    assert 0 <= share < 1
+    assert reader.share_of_letters() is None
+
+
+def test_nothing_to_train_on_is_refused(data: ChartCorpusDataModule, tmp_path: Path) -> None:
+    alone = ChartCorpusDataModule(
+        data.tokenizer, data.path, TASKS, tasks_per_chart=0, name="charts",
+        image_size=(192, 256), batch_size=2, eval_batch_size=2,
+    )  # fmt: skip
+    with pytest.raises(BadInput, match="nothing to train on"):
+        trainer(tmp_path, 1).fit(module(data), datamodule=alone)
+
+
+def test_letters_need_a_convolutional_stem(data: ChartCorpusDataModule) -> None:
+    config = ChartModelConfig.named("tiny", vocab_size=len(data.tokenizer))
+    plain = replace(config, encoder=replace(config.encoder, stem="patch"))
+    with pytest.raises(BadInput, match="letters_weight"):
+        UniChartModule(ChartModel(plain), data.tokenizer, Optimisation(), letters_weight=1.0)

@@ -48,9 +48,8 @@ class CorpusCharts(Charts):
 
     def __getitem__(self, index: Any) -> Any:
         record = self._record(index)
-        return self._chart(
-            record, [one for one in all_examples(record) if one.task in self.weights]
-        )
+        wanted = self.weights if self.tasks_per_chart else {}
+        return self._chart(record, [one for one in all_examples(record) if one.task in wanted])
 
     def drawn(self, index: int, rng: Random) -> Chart:
         """A chart with as many tasks as wanted, drawn by their weights."""
@@ -100,7 +99,8 @@ class ChartCorpusDataModule(ChartDataModule):
         tokenizer: of charts.
         path: the folder.
         tasks: the weight of each task; 0 leaves it out.
-        tasks_per_chart: drawn for a picture each time it is trained on.
+        tasks_per_chart: drawn for a picture each time it is trained on; with 0 there are no tasks,
+            of held-out pictures either: their letters alone are read.
         test_split: which of the shards are the test split.
         options: see `ChartDataModule`.
 
@@ -118,7 +118,7 @@ class ChartCorpusDataModule(ChartDataModule):
         **options: Any,
     ) -> None:
         super().__init__(tokenizer, **options)
-        check_sizes(tasks_per_chart=tasks_per_chart)
+        check_sizes(0, tasks_per_chart=tasks_per_chart)
         self.path = path
         self.weights = check_weights(tasks, "data.tasks")
         self.tasks_per_chart = tasks_per_chart

@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -22,6 +22,13 @@ from belvedere.charts.tokenizer import encode, encode_prompt
 from belvedere.data.loading import NumberedOrder, RowsDataModule, Split, check_sizes
 from belvedere.data.pictures import fit, open_picture
 from belvedere.submodels.losses import IGNORED
+
+STAGES: dict[str | None, tuple[Split, ...]] = {
+    "fit": ("train", "validation"),
+    "validate": ("validation",),
+    "test": ("test",),
+}
+"""Which splits each of Lightning's stages is about; any other, and none, is about all."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +144,7 @@ class ChartDataModule(RowsDataModule):
         positions: of the decoder: the longest prompt and answer together, in tokens.
         batch_size: pictures in a training batch, for each process.
         eval_batch_size: pictures in an evaluation batch.
-        letters: whether training batches have maps of letters.
+        letters: whether batches have maps of letters.
         train_charts, eval_charts: at most so many are trained on, and measured; None for all.
         seed: of the order, and of what is drawn.
         num_workers: processes that make batches.
@@ -178,23 +185,28 @@ class ChartDataModule(RowsDataModule):
         """The charts of a split. Raises `BadInput` for unreadable data."""
 
     def setup(self, stage: str | None = None) -> None:
-        """Find the charts of every split."""
-        for split in ("train", "validation", "test"):
+        """Find the charts of the splits that a stage is about; of every split without one.
+
+        So what is only tested needs no training charts. Called without a stage before training, it
+        finds out about a missing test split in time.
+        """
+        for split in STAGES.get(stage, get_args(Split)):
             if split not in self.rows:
                 training = split == "train"
                 self.rows[split] = ChartRows(
                     self.charts(split), self.tokenizer, self.image_size, self.positions,
-                    seed=self.seed if training else None, letters=self.letters and training,
+                    seed=self.seed if training else None, letters=self.letters,
                 )  # fmt: skip
 
     def summary(self) -> dict[str, Any]:
-        """What a report says of the data."""
+        """What a report says of the data; None for a split that was not opened."""
+        sizes = {split: len(rows) for split, rows in self.rows.items()}
         return {
             "name": self.name,
-            "charts": len(self.rows["train"]),
-            "size": len(self.rows["train"]),
-            "validation_charts": len(self.rows["validation"]),
-            "test_charts": len(self.rows["test"]),
+            "charts": sizes.get("train"),
+            "size": sizes.get("train"),
+            "validation_charts": sizes.get("validation"),
+            "test_charts": sizes.get("test"),
         }
 
     def transfer_batch_to_device(
@@ -207,7 +219,7 @@ class ChartDataModule(RowsDataModule):
         """A batch of rows."""
         texts = [pair for row in rows for pair in row.ids]
         lengths = [len(prompt) + len(answer) for prompt, answer in texts]
-        ids = np.full((len(texts), max(lengths)), self.tokenizer.pad_token_id, np.int64)
+        ids = np.full((len(texts), max(lengths, default=0)), self.tokenizer.pad_token_id, np.int64)
         labels = np.full_like(ids, IGNORED)
         for i, (prompt, answer) in enumerate(texts):
             ids[i, : lengths[i]] = [*prompt, *answer]
@@ -219,7 +231,7 @@ class ChartDataModule(RowsDataModule):
             "picture": torch.arange(len(rows)).repeat_interleave(torch.tensor(counts)),
             "ids": torch.from_numpy(ids),
             "labels": torch.from_numpy(labels),
-            "tokens": torch.tensor(lengths),
+            "tokens": torch.tensor(lengths, dtype=torch.long),
             "truncated": torch.tensor(sum(row.truncated for row in rows)),
             "examples": [example for row in rows for example in row.examples],
             "kinds": [row.kind for row in rows for _ in row.ids],

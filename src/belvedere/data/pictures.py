@@ -110,9 +110,9 @@ def fit(picture: Image.Image, size: tuple[int, int], rng: Random | None = None) 
     x, y = 0, 0
     if rng is not None:
         x, y = rng.randint(0, width - picture.width), rng.randint(0, height - picture.height)
-    page = np.full((height, width, 3), 255, np.uint8)
-    page[y : y + picture.height, x : x + picture.width] = np.asarray(picture)
-    return Page(torch.from_numpy(page).permute(2, 0, 1).contiguous(), share, (x, y))
+    page = np.full((3, height, width), 255, np.uint8)
+    page[:, y : y + picture.height, x : x + picture.width] = np.asarray(picture).transpose(2, 0, 1)
+    return Page(torch.from_numpy(page), share, (x, y))
 
 
 def normalised(pixels: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Pictures of charts with the table that was extracted beside the true one."""
+"""Charts with the table that was extracted beside the true one, and readers of several depths."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 
 from belvedere.charts.tables import parse
 from belvedere.data.charts import ChartDataModule
+from belvedere.metrics.chart_tasks import HEADLINE
+from belvedere.runs.figures import STYLES
 from belvedere.unichart.module import UniChartModule
 
 CELL_LETTERS = 14
@@ -79,6 +81,45 @@ def draw_pages(shown: list[tuple[np.ndarray, str, str, float]]) -> Figure:
             one.set_axis_off()
         _draw_table(axes[1], gold, "in the chart")
         _draw_table(axes[2], read, f"read, confidence {confidence:.2f}")
+    return figure
+
+
+def write_depth_figures(submodels: list[dict[str, Any]], folder: Path) -> list[Path]:
+    """Draw the headline measure of each task against depth and against speed, as PNG files.
+
+    Args:
+        submodels: rows of a report, the full reader last.
+        folder: made if it is not there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    found = []
+    for name, key, label in (
+        ("quality_against_depth", "layers", "decoder layers"),
+        ("quality_against_speed", "speedup", "answers per second, full reader = 1"),
+    ):
+        found.append(folder / f"{name}.png")
+        draw_depths(submodels, key, label).savefig(found[-1], dpi=150)
+    return found
+
+
+def draw_depths(submodels: list[dict[str, Any]], key: str, label: str) -> Figure:
+    """One panel for each task: its headline measure against ``key`` of the reader of each depth."""
+    tasks = [task for task in HEADLINE if task in submodels[0]["tasks"]]
+    figure = Figure(figsize=(3.2 * len(tasks), 3.2), layout="constrained")
+    panels = figure.subplots(1, len(tasks), squeeze=False)[0]
+    for axes, task, (colour, marker) in zip(panels, tasks, STYLES, strict=False):
+        rows = sorted(submodels, key=lambda row: row["layers"])
+        xs = [row[key] for row in rows]
+        ys = [row["tasks"][task][HEADLINE[task]] for row in rows]
+        axes.plot(xs, ys, marker=marker, color=colour, linewidth=1.5)
+        for row, x, y in zip(rows, xs, ys, strict=True):
+            axes.annotate(str(row["layers"]), (x, y), (4, 4), textcoords="offset points", size=8)
+        if key == "layers":
+            axes.set_xticks(xs)
+        axes.set(xlabel=label, title=f"{task}: {HEADLINE[task].replace('_', ' ')}")
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 

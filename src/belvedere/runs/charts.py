@@ -20,6 +20,7 @@ from belvedere.metrics.chart_tasks import Answered, scores_by_kind, task_scores
 from belvedere.runs.callbacks import StepClock
 from belvedere.runs.chart_figures import ChartPages
 from belvedere.runs.chart_report import write_report
+from belvedere.runs.chart_submodels import submodel_rows
 from belvedere.runs.training import (
     build_trainer,
     check_machine,
@@ -53,6 +54,7 @@ def train(config: DictConfig) -> dict[str, Any]:
         positions=shape.decoder.max_positions,
     )
     module: UniChartModule = instantiate(config.model, model=model.train(), tokenizer=tokenizer)
+    datamodule.setup()  # every split: a missing test set is to be found before the training
     run_dir = open_run(config)
     clock, pages = StepClock(), ChartPages(run_dir)
     trainer = build_trainer(config, run_dir, [clock, pages])
@@ -61,7 +63,8 @@ def train(config: DictConfig) -> dict[str, Any]:
         module, datamodule=datamodule, ckpt_path=checkpoint_to_resume(config), weights_only=True
     )
     trainer.test(module, datamodule=datamodule, verbose=False)
-    answered, blank = module.answered, answer_blank(module, datamodule)
+    answered = module.answered
+    blank = answer_blank(module, datamodule) if answered else []
     report = {
         **run_facts(config, trainer, clock, start),
         "images_seen": clock.images_seen,
@@ -71,11 +74,17 @@ def train(config: DictConfig) -> dict[str, Any]:
             "image_size": list(shape.image_size),
             "parameters": sum(p.numel() for p in model.parameters()),
         },
+        "letters_read": module.share_of_letters(),
         "tasks": task_scores(answered),
         "baselines": {
             "blank image": task_scores(blank),
             "typical answer": task_scores(typical(datamodule, answered)),
         },
+        "submodels": (
+            submodel_rows(module, datamodule, config.speed.repeats)
+            if module.early and answered
+            else []
+        ),
         "kinds": scores_by_kind(answered),
         "baselines_by_kind": {"blank image": scores_by_kind(blank)},
     }

@@ -1,8 +1,9 @@
 """The parts of a decoder-only language model, a hash of its weights, and its residual stream.
 
 A backbone is any causal language model of `transformers` whose decoder is ``embeddings -> layers
--> norm`` (Llama, Qwen, Mistral, SmolLM, ...). It is used as it is, through its public surface: the
-parts are looked up by name, and the residual stream at a depth is read by a forward pre-hook.
+-> norm`` (Llama, Qwen, Mistral, SmolLM, ...). Its layers may look at an encoder's states as well
+(mBART, the writing half of UniChart). It is used as it is, through its public surface: the parts
+are looked up by name, and the residual stream at a depth is read by a forward pre-hook.
 """
 
 import hashlib
@@ -18,8 +19,11 @@ from transformers import PreTrainedModel
 
 from belvedere.errors import BadInput
 
-NORM_NAMES = ("norm", "final_layernorm", "final_layer_norm")
-"""What the families call the norm between the last layer and the head."""
+NORM_NAMES = ("norm", "final_layernorm", "final_layer_norm", "layer_norm")
+"""What the families call the norm between the last layer and the head.
+
+The plainest name, mBART's, comes last: a decoder that has another one too means that one.
+"""
 
 LOGIT_SCALES = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 """Configuration keys of families whose logits are more than ``hidden @ head.weight.T``."""
@@ -262,9 +266,14 @@ def read_prefixes(
     Raises:
         BadInput: wrong depths.
     """
+    return prefix_states(model, depths, **decoder_inputs(batch))
+
+
+def prefix_states(model: PreTrainedModel, depths: Sequence[int], **inputs: Any) -> list[Tensor]:
+    """`read_prefixes` of any inputs of the decoder, such as ``encoder_hidden_states``."""
     full = depths[-1] == num_layers_of(model)
     early = depths[:-1] if full else depths
-    taps = read_depths(model, early, full=full, **decoder_inputs(batch))
+    taps = read_depths(model, early, full=full, **inputs)
     norm = norm_of(model)
     states = [norm(tap.hidden) for tap in taps.at.values()]
     return states if taps.final is None else [*states, taps.final]

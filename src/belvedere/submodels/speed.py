@@ -2,11 +2,15 @@
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import torch
 from transformers import DynamicCache, PreTrainedModel
+
+Measured = TypeVar("Measured")
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,32 @@ def measure_speed(
         new_tokens: how many tokens are decoded after it.
         repeats: counted rounds, after one that is not.
     """
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in models}
-    for round_ in range(repeats + 1):
-        for name, model in models.items():
-            measured = _time_once(model, prompt_tokens, new_tokens)
-            if round_:
-                times[name].append(measured)
+    times = in_turn(
+        {
+            name: partial(_time_once, model, prompt_tokens, new_tokens)
+            for name, model in models.items()
+        },
+        repeats,
+    )
     return {name: _summary(rows, prompt_tokens, new_tokens) for name, rows in times.items()}
+
+
+def in_turn(
+    measure: Mapping[str, Callable[[], Measured]], repeats: int
+) -> dict[str, list[Measured]]:
+    """Measure several things round by round, after one round that is not counted.
+
+    Args:
+        measure: makes one measurement of each.
+        repeats: counted rounds.
+    """
+    found: dict[str, list[Measured]] = {name: [] for name in measure}
+    for round_ in range(repeats + 1):
+        for name, once in measure.items():
+            measured = once()
+            if round_:
+                found[name].append(measured)
+    return found
 
 
 @torch.inference_mode()

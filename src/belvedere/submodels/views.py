@@ -8,7 +8,7 @@ needed. (ours; the sub-models are those of arXiv 2503.05005 and 2309.08968)
 """
 
 import copy
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
@@ -25,6 +25,7 @@ from belvedere.submodels.backbone import (
 from belvedere.submodels.exits import Exit, dtype_of, set_cache_slot
 
 Model = TypeVar("Model", bound=PreTrainedModel)
+Module = TypeVar("Module", bound=nn.Module)
 
 
 def submodel(backbone: Model, depth: int, exit: Exit | None = None) -> Model:
@@ -52,7 +53,6 @@ def submodel(backbone: Model, depth: int, exit: Exit | None = None) -> Model:
     twins: dict[int, nn.Module] = {}
     configs: dict[int, Any] = {}
     view = _twin(backbone, twins, configs)
-    assert isinstance(view, type(backbone))
     if hasattr(backbone, "generation_config"):
         view.generation_config = copy.deepcopy(backbone.generation_config)
     del layers_of(view)[depth:]
@@ -60,6 +60,17 @@ def submodel(backbone: Model, depth: int, exit: Exit | None = None) -> Model:
         _attach(view, exit, twins, configs)
     _cut(decoder_of(view).config, num_layers_of(view))
     return view
+
+
+def shared(module: Module) -> Module:
+    """The whole of a module as a view: another module around the same parameters and buffers.
+
+    For models that have a backbone as one of their parts: of the rest nothing is cut.
+
+    Raises:
+        BadInput: a part of it cannot be shared (spread over devices by accelerate).
+    """
+    return _twin(module, {}, {})
 
 
 def _check(backbone: PreTrainedModel, depth: int, exit: Exit | None) -> None:
@@ -92,7 +103,7 @@ def _check(backbone: PreTrainedModel, depth: int, exit: Exit | None) -> None:
         )
 
 
-def _twin(module: nn.Module, twins: dict[int, nn.Module], configs: dict[int, Any]) -> nn.Module:
+def _twin(module: Module, twins: dict[int, nn.Module], configs: dict[int, Any]) -> Module:
     """A shallow copy of a module tree around the same parameters and buffers.
 
     Args:
@@ -102,14 +113,15 @@ def _twin(module: nn.Module, twins: dict[int, nn.Module], configs: dict[int, Any
             modules that shared a configuration share its copy.
     """
     if id(module) in twins:
-        return twins[id(module)]
+        return cast(Module, twins[id(module)])
     if "forward" in vars(module) and module._modules:
         # The replaced forward is bound to the parent's module and would run the parent's children.
         raise BadInput(
             f"the forward of {type(module).__name__} was replaced, as device maps do",
             remedy="load the backbone without device_map",
         )
-    twin = twins[id(module)] = copy.copy(module)
+    twin = copy.copy(module)
+    twins[id(module)] = twin
     _separate_hooks(twin)
     # The dictionaries of parameters and buffers stay shared: what moves the parent moves the twin.
     vars(twin)["_modules"] = {
@@ -171,9 +183,14 @@ def _cut(config: PreTrainedConfig, num_layers: int) -> None:
     """Let a configuration describe only the first layers: their number and all lists by layer.
 
     Lists by layer are the lists with an entry for each layer and "layer" in their name, such as
-    ``layer_types`` (Qwen, Gemma) or ``no_rope_layers`` (SmolLM3).
+    ``layer_types`` (Qwen, Gemma) or ``no_rope_layers`` (SmolLM3). mBART and its like count the
+    layers of encoder and decoder apart, and with the plain name mean the encoder's: it is the
+    decoder's too where there is no encoder.
     """
     for name, value in list(vars(config).items()):
         if "layer" in name and isinstance(value, list) and len(value) == config.num_hidden_layers:
             setattr(config, name, value[:num_layers])
-    config.num_hidden_layers = num_layers
+    if hasattr(config, "decoder_layers"):
+        config.decoder_layers = num_layers
+    if not config.is_encoder_decoder:
+        config.num_hidden_layers = num_layers

@@ -14,7 +14,8 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import torch
-from timm.layers import LayerNorm2d, PatchEmbed
+from timm.layers import ConvNormAct, PatchEmbed, build_sincos2d_pos_embed
+from timm.models.resnet import BasicBlock
 from timm.models.swin_transformer import (
     SwinTransformer,
     SwinTransformerBlock,
@@ -32,7 +33,14 @@ from transformers import (
 )
 
 from belvedere.errors import BadInput
+from belvedere.submodels.backbone import prefix_states
+from belvedere.submodels.views import shared, submodel
+from belvedere.unichart.reading import LetterHead
 
+DETAIL = 4
+"""Pixels to a side of the finest features of a convolutional stem."""
+SINE_TEMPERATURE = 100.0
+"""The longest wave of 2D positions is some 600 states long: pages are far smaller than texts."""
 DONUT_VOCABULARY = 57_525
 TASK_TOKENS = 5
 """``<extract_data_table> <summarize_chart> <chartqa> <opencqa>`` and ``<s_answer>``."""
@@ -48,8 +56,12 @@ class EncoderConfig:
         heads: attention heads in each stage.
         window: side of the attention windows, in tokens of the stage.
         patch_size: pixels to a side of one token of the first stage.
-        stem: "patch" cuts the image into patches (Swin); "conv" goes down by stride-2 convolutions.
+        stem: "patch" cuts the image into patches (Swin); "conv" is a `ConvStem`.
+        stem_width: channels of a convolutional stem.
+        stem_blocks: its residual blocks.
         drop_path: rate of stochastic depth in the last block, rising linearly from 0.
+        positions: "sine" normalises the states and adds where on the page each is (2D sines); Swin
+            has none beyond those within a window.
     """
 
     embed_dim: int = 128
@@ -58,7 +70,10 @@ class EncoderConfig:
     window: int = 10
     patch_size: int = 4
     stem: Literal["patch", "conv"] = "patch"
+    stem_width: int = 64
+    stem_blocks: int = 3
     drop_path: float = 0.1
+    positions: Literal["none", "sine"] = "none"
 
     def __post_init__(self) -> None:
         if len(self.depths) != len(self.heads):
@@ -69,11 +84,16 @@ class EncoderConfig:
                     f"a width of {self.embed_dim * 2**stage} does not divide by {heads} heads",
                     where=f"encoder stage {stage}",
                 )
-        if self.stem == "conv" and (self.patch_size < 2 or self.patch_size.bit_count() != 1):
+        if self.stem == "conv" and (self.patch_size < DETAIL or self.patch_size.bit_count() != 1):
             raise BadInput(
                 f"a convolutional stem cannot have patch_size {self.patch_size}",
-                remedy="use a power of two",
+                remedy=f"use a power of two, at least {DETAIL}",
             )
+
+    @property
+    def stride(self) -> int:
+        """Pixels to a side of what one state sees."""
+        return self.patch_size * 2 ** (len(self.depths) - 1)
 
     @property
     def hidden(self) -> int:
@@ -172,9 +192,17 @@ SIZES: dict[str, ChartModelConfig] = {
     "tiny": ChartModelConfig(
         name="tiny",
         image_size=(192, 256),
-        vocab_size=2048,
+        vocab_size=1024,
         encoder=EncoderConfig(
-            embed_dim=64, depths=(2, 4), heads=(2, 4), window=8, stem="conv", drop_path=0.0
+            embed_dim=128,
+            depths=(4,),
+            heads=(4,),
+            window=8,
+            patch_size=8,
+            stem="conv",
+            stem_blocks=2,
+            drop_path=0.0,
+            positions="sine",
         ),
         decoder=DecoderConfig(layers=3, d_model=192, heads=6, ffn=512, max_positions=512),
     ),
@@ -184,18 +212,21 @@ SIZES: dict[str, ChartModelConfig] = {
 
 
 class ConvStem(nn.Module):
-    """Stride-2 3x3 convolutions in place of patches, with the interface of timm's `PatchEmbed`.
+    """Convolutions in place of patches, with the interface of timm's `PatchEmbed`.
 
-    Overlapping steps train more stably than one cut into patches and see thin lines at any offset
-    (after arXiv 2106.14881; layer norm over the channels instead of batch norm, so that a chart's
-    states do not depend on its batch). A stem for patches of 2^k pixels has k convolutions.
+    A patch embedding has to learn each letter anew for every offset in its patch. Convolutions
+    learn it once, so a small model learns to read from few pictures (stems of convolutions also
+    make transformers train more stably, arXiv 2106.14881). Two convolutions of stride 2 and
+    residual blocks make details at `DETAIL` pixels; further ones go down to the patch size.
 
     Args:
         img_size: (height, width) in pixels.
-        patch_size: a power of two.
+        patch_size: a power of two, at least `DETAIL`.
         in_chans: channels of the image.
         embed_dim: channels of the tokens.
         norm_layer: the norm after the stem.
+        width: channels of the details.
+        blocks: residual blocks.
         kwargs: device and dtype; what else timm passes is of no meaning here.
     """
 
@@ -206,20 +237,21 @@ class ConvStem(nn.Module):
         in_chans: int,
         embed_dim: int,
         norm_layer: type[nn.Module],
+        width: int = 64,
+        blocks: int = 3,
         **kwargs: Any,
     ) -> None:
         super().__init__()
         made: dict[str, Any] = {key: kwargs.get(key) for key in ("device", "dtype")}
-        steps = patch_size.bit_length() - 1
-        widths = [in_chans, *(max(8, embed_dim >> (steps - 1 - step)) for step in range(steps))]
-        layers: list[nn.Module] = []
-        for wide, wider in pairwise(widths):
-            layers += [
-                nn.Conv2d(wide, wider, kernel_size=3, stride=2, padding=1, bias=False, **made),
-                LayerNorm2d(wider, **made),
-                nn.GELU(),
-            ]
-        self.convolutions = nn.Sequential(*layers)
+        down: Any = partial(ConvNormAct, kernel_size=3, stride=2, **made)
+        self.details = nn.Sequential(
+            down(in_chans, width // 2),
+            down(width // 2, width),
+            *(BasicBlock(width, width, **made) for _ in range(blocks)),
+        )
+        steps = patch_size.bit_length() - DETAIL.bit_length()
+        widths = [*([width] * steps), embed_dim] if steps else [width]
+        self.coarser = nn.Sequential(*(down(*pair) for pair in pairwise(widths)))
         self.proj = nn.Conv2d(widths[-1], embed_dim, kernel_size=1, **made)
         self.norm = norm_layer(embed_dim, **made)
         self.patch_size = (patch_size, patch_size)
@@ -233,10 +265,14 @@ class ConvStem(nn.Module):
             -(-img_size[1] // self.patch_size[1]),
         )
 
+    def tokens(self, details: Tensor) -> Tensor:
+        """[batch, width, height / 4, width / 4] to [batch, height / patch, width / patch, dim]."""
+        found: Tensor = self.norm(self.proj(self.coarser(details)).permute(0, 2, 3, 1))
+        return found
+
     def forward(self, pixels: Tensor) -> Tensor:
         """[batch, channels, height, width] to [batch, height / patch, width / patch, width]."""
-        tokens: Tensor = self.norm(self.proj(self.convolutions(pixels)).permute(0, 2, 3, 1))
-        return tokens
+        return self.tokens(self.details(pixels))
 
 
 class PadFirstBlock(SwinTransformerBlock):
@@ -285,7 +321,9 @@ class ChartEncoder(nn.Module):
 
     def __init__(self, config: EncoderConfig, image_size: tuple[int, int]) -> None:
         super().__init__()
-        stem: Any = ConvStem if config.stem == "conv" else partial(PatchEmbed, dynamic_img_pad=True)
+        stem: Any = partial(PatchEmbed, dynamic_img_pad=True)
+        if config.stem == "conv":
+            stem = partial(ConvStem, width=config.stem_width, blocks=config.stem_blocks)
         self.swin = SwinTransformer(
             img_size=image_size,
             patch_size=config.patch_size,
@@ -304,17 +342,31 @@ class ChartEncoder(nn.Module):
             if isinstance(block, SwinTransformerBlock):
                 block.__class__ = PadFirstBlock  # timm offers no argument for it
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def details(self, pixels: Tensor) -> Tensor:
+        """What a convolutional stem sees: [batch, stem_width, height / 4, width / 4].
+
+        Args:
+            pixels: [batch, 3, height, width].
+        """
+        stem: Any = self.swin.patch_embed
+        details: Tensor = stem.details(pixels)
+        return details
+
+    def forward(self, pixels: Tensor, details: Tensor | None = None) -> Tensor:
         """Encode charts.
 
         Args:
             pixels: [batch, 3, height, width] of any size.
+            details: of the same charts, where they are known already.
 
         Returns:
             [batch, tokens, hidden], row by row; each further stage halves height and width of the
             patches, rounded up.
         """
-        return self.swin.forward_features(pixels).flatten(1, 2)
+        stem: Any = self.swin.patch_embed
+        tokens = stem(pixels) if details is None else stem.tokens(details)
+        states: Tensor = self.swin.norm(self.swin.layers(tokens))
+        return states.flatten(1, 2)
 
     def set_image_size(self, size: tuple[int, int], window: int) -> None:
         """Take another nominal resolution and window; see `ChartModel.set_image_size`."""
@@ -361,6 +413,10 @@ class ChartModel(nn.Module):
 
     Args:
         config: the shape; weights are random, `belvedere.unichart.hub` loads trained ones.
+
+    Attributes:
+        letters: names the letters that a convolutional stem sees; nothing that it says goes into an
+            answer.
     """
 
     def __init__(self, config: ChartModelConfig) -> None:
@@ -368,6 +424,8 @@ class ChartModel(nn.Module):
         self.config = config
         self.encoder = ChartEncoder(config.encoder, config.image_size)
         hidden, d_model = config.encoder.hidden, config.decoder.d_model
+        has_details = config.encoder.stem == "conv"
+        self.letters = LetterHead(config.encoder.stem_width) if has_details else None
         self.projection = nn.Identity() if hidden == d_model else nn.Linear(hidden, d_model)
         self.decoder = MBartForCausalLM(config.mbart())
 
@@ -376,6 +434,24 @@ class ChartModel(nn.Module):
         """[vocabulary, d_model], for losses that compute the logits in chunks."""
         weight: Tensor = self.decoder.get_output_embeddings().weight
         return weight
+
+    def cut(self, layers: int) -> "ChartModel":
+        """The same reader with a shallower decoder: a view that shares all its tensors.
+
+        It has the whole encoder, the decoder's first layers, and its final norm and head. As of
+        any view (`belvedere.submodels.views`) its train or eval mode is its own, and a new
+        resolution of the parent with another window does not reach it.
+
+        Args:
+            layers: of the decoder; with all of them it answers as this model does.
+
+        Raises:
+            BadInput: the decoder has no such depth.
+        """
+        view = shared(self)
+        view.decoder = submodel(self.decoder, layers)
+        view.config = replace(self.config, decoder=replace(self.config.decoder, layers=layers))
+        return view
 
     def set_image_size(self, size: tuple[int, int], window: int | None = None) -> None:
         """Make the model one for another resolution, as UniChart goes from 512 to 960.
@@ -393,9 +469,20 @@ class ChartModel(nn.Module):
         encoder = replace(self.config.encoder, window=window)
         self.config = replace(self.config, image_size=size, encoder=encoder)
 
-    def encode(self, pixels: Tensor) -> Tensor:
-        """Pixels [batch, 3, height, width] to states [batch, tokens, d_model]."""
-        states: Tensor = self.projection(self.encoder(pixels))
+    def encode(self, pixels: Tensor, details: Tensor | None = None) -> Tensor:
+        """Pixels [batch, 3, height, width] to states [batch, tokens, d_model].
+
+        Args:
+            pixels: the charts.
+            details: of `ChartEncoder.details`, where they are known already.
+        """
+        states: Tensor = self.projection(self.encoder(pixels, details))
+        if self.config.encoder.positions == "sine":
+            stride = self.config.encoder.stride
+            grid = [-(-side // stride) for side in pixels.shape[2:]]
+            width = states.shape[-1]
+            places = build_sincos2d_pos_embed(grid, width, SINE_TEMPERATURE, device=states.device)
+            states = F.layer_norm(states, (width,)) + places.to(states.dtype)
         return states
 
     def decode(self, states: Tensor, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
@@ -410,14 +497,36 @@ class ChartModel(nn.Module):
             [batch, length, d_model], after the final norm; times `head_weight` they are the
             logits of the token that follows each.
         """
-        decoder = self.decoder.get_decoder()
-        hidden: Tensor = decoder(
+        return self.decode_at([self.config.decoder.layers], states, ids, attention_mask)[0]
+
+    def decode_at(
+        self,
+        depths: Sequence[int],
+        states: Tensor,
+        ids: Tensor,
+        attention_mask: Tensor | None = None,
+    ) -> list[Tensor]:
+        """Run the decoder once over whole texts, for several of its depths (see `cut`).
+
+        Args:
+            depths: decoder layers, ascending; those beyond the last depth are not run.
+            states: as in `decode`, as are the texts.
+            ids: [batch, length].
+            attention_mask: [batch, length].
+
+        Returns:
+            For each depth what the `decode` of the reader that is cut there gives.
+
+        Raises:
+            BadInput: wrong depths.
+        """
+        return prefix_states(
+            self.decoder,
+            depths,
             input_ids=ids,
             attention_mask=attention_mask,
             encoder_hidden_states=states,
-            use_cache=False,
-        ).last_hidden_state
-        return hidden
+        )
 
     def forward(self, images: Tensor, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Logits [batch, length, vocabulary] of the token that follows each; as in `decode`."""

@@ -1,5 +1,7 @@
 """Trains a chart model on tasks about charts, and lets it answer (arXiv 2305.14761)."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,15 +12,38 @@ from transformers import PreTrainedTokenizerBase
 from belvedere.charts.tasks import TaskName
 from belvedere.charts.tokenizer import encode_prompt
 from belvedere.data.pictures import normalised
+from belvedere.errors import BadInput
 from belvedere.metrics.chart_tasks import Answered
 from belvedere.optimisation import Optimisation
-from belvedere.submodels.losses import head_losses
-from belvedere.unichart.model import ChartModel
-from belvedere.unichart.reading import LetterHead
+from belvedere.submodels.backbone import num_layers_of, validate_depths
+from belvedere.submodels.losses import HeadLosses, head_losses
+from belvedere.submodels.speed import now
+from belvedere.unichart.model import Answers, ChartModel
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The questions of one task in a batch.
+
+    Attributes:
+        task: which.
+        texts: their numbers in the batch.
+        pictures: [texts], which picture each is about.
+        prompts: token ids of each.
+    """
+
+    task: TaskName
+    texts: list[int]
+    pictures: Tensor
+    prompts: list[list[int]]
 
 
 class UniChartModule(LightningModule):
     """The answers' cross-entropy over all tasks; for small models also the letters of the picture.
+
+    With ``depths`` the decoder is fine-tuned sorted (arXiv 2309.08968, equation 2): the loss is the
+    mean of the cross-entropies of the readers that are cut there and of the full one, all from one
+    pass, and each of them answers the test questions.
 
     Args:
         model: reads charts and writes answers.
@@ -27,9 +52,17 @@ class UniChartModule(LightningModule):
         letters_weight: of the loss of `LetterHead`; 0 leaves it out, as in the paper.
         beams: of the search for answers.
         new_tokens: the longest answer that is generated, for each task.
+        depths: decoder layers of the cut readers, ascending; the full reader is there in any case.
 
     Attributes:
-        answered: after testing, every answer.
+        early: the depths below the full one.
+        layers: of the full decoder.
+        answered_by_depth: after testing, every answer of the readers of each depth, the full one
+            last.
+        seconds_by_depth: that the answers of each depth took, the encoder left out.
+
+    Raises:
+        BadInput: depths that the decoder does not have, or letters without a stem to read them off.
     """
 
     def __init__(
@@ -40,88 +73,189 @@ class UniChartModule(LightningModule):
         letters_weight: float = 0.0,
         beams: int = 4,
         new_tokens: dict[TaskName, int] | int = 256,
+        depths: Sequence[int] = (),
     ) -> None:
         super().__init__()
+        self.layers = num_layers_of(model.decoder)
+        early = [depth for depth in depths if depth != self.layers]
+        self.early = validate_depths(early, self.layers) if early else ()
         self.model = model
         self.tokenizer = tokenizer
         self.optimisation = optimisation
         self.letters_weight = letters_weight
         self.beams = beams
         self.new_tokens = new_tokens
-        encoder = model.config.encoder
-        stride = encoder.patch_size * 2 ** (len(encoder.depths) - 1)
-        self.letters = LetterHead(encoder.hidden, stride) if letters_weight else None
-        self.answered: list[Answered] = []
-        self.sums: dict[TaskName, list[float]] = {}
+        if letters_weight and model.letters is None:
+            raise BadInput(
+                "letters are read off a convolutional stem, which this model does not have",
+                where="model.letters_weight",
+                remedy="set it to 0",
+            )
+        self.answered_by_depth: dict[int, list[Answered]] = {depth: [] for depth in self.depths}
+        self.seconds_by_depth = dict.fromkeys(self.depths, 0.0)
+        self.sums: dict[TaskName, Tensor] = {}
+        self.letters_read = (0, 0)
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """The depths of all readers, ascending, the full one last."""
+        return (*self.early, self.layers)
+
+    @property
+    def answered(self) -> list[Answered]:
+        """After testing, every answer of the full reader."""
+        return self.answered_by_depth[self.layers]
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The loss of a batch; see `belvedere.data.charts.ChartDataModule` for its form."""
         pixels = normalised(batch["pixels"])
-        seen = self.model.encoder(pixels)
-        loss = self._loss(self.model.projection(seen), batch)
-        self.log("train/loss", loss.detach(), prog_bar=True)
-        if self.letters is not None and "letters" in batch:
-            size = (pixels.shape[2], pixels.shape[3])
-            letters_loss, read = self.letters.loss(seen, batch["letters"], size)
-            self.log("train/letters_read", read, prog_bar=True)
-            loss = loss + self.letters_weight * letters_loss
-        return loss
+        losses, details = [], None
+        letters = self.model.letters
+        if self.letters_weight and letters is not None and "letters" in batch:
+            details = self.model.encoder.details(pixels)
+            loss, (read, there) = letters.loss(details, batch["letters"])
+            losses.append(self.letters_weight * loss)
+            self.log("train/letters_read", read / there.clamp(min=1), prog_bar=True)
+        if len(batch["ids"]):
+            answers = self._losses(self.model.encode(pixels, details), batch)
+            losses.append(answers.loss)
+            self.log("train/loss", answers.loss.detach(), prog_bar=True)
+            if self.early:
+                for depth, ce in zip(self.depths, answers.ce, strict=True):
+                    self.log(f"train/loss/{self.name_of(depth)}", ce)
+        if not losses:
+            raise BadInput(
+                "there is nothing to train on",
+                where="data.tasks_per_chart",
+                remedy="give 1 or more, or model.letters_weight=1 data.letters=true",
+            )
+        return torch.stack(losses).sum()
 
-    def _loss(self, states: Tensor, batch: dict[str, Any]) -> Tensor:
+    def name_of(self, depth: int) -> str:
+        """What logs and reports call the reader of a depth."""
+        return "full" if depth == self.layers else f"exit_{depth}"
+
+    def _losses(self, states: Tensor, batch: dict[str, Any]) -> HeadLosses:
+        """The cross-entropy of each depth, and their mean."""
         ids, labels = batch["ids"], batch["labels"]
         mask = torch.arange(ids.shape[1], device=ids.device) < batch["tokens"][:, None]
-        hidden = self.model.decode(states[batch["picture"]], ids, mask.long())
-        head = self.model.head_weight
-        return head_losses([hidden], head, labels, kl_weight=0.0, ce_weight=1.0).loss
+        hidden = self.model.decode_at(self.depths, states[batch["picture"]], ids, mask.long())
+        return head_losses(hidden, self.model.head_weight, labels, kl_weight=0.0, ce_weight=1.0)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Add a held-out batch to the losses of its tasks."""
-        states = self.model.encode(normalised(batch["pixels"]))
+        """Add a held-out batch to the losses of its tasks, and to the letters that are read."""
+        pixels = normalised(batch["pixels"])
+        details = self._read_letters(pixels, batch)
+        if not len(batch["ids"]):
+            return
+        states = self.model.encode(pixels, details)
         for task in {example.task for example in batch["examples"]}:
             chosen = [i for i, example in enumerate(batch["examples"]) if example.task == task]
             index = torch.tensor(chosen, device=states.device)
             names = ("ids", "labels", "tokens", "picture")
             part = {name: batch[name].index_select(0, index) for name in names}
             learned = int((part["labels"] >= 0).sum())
-            sums = self.sums.setdefault(task, [0.0, 0.0])
-            sums[0] += float(self._loss(states, part)) * learned
-            sums[1] += learned
+            losses = self._losses(states, part).ce.tolist()
+            found = torch.tensor([*losses, 1.0], dtype=torch.float64) * learned
+            self.sums[task] = found + self.sums.get(task, 0.0)
+
+    def _read_letters(self, pixels: Tensor, batch: dict[str, Any]) -> Tensor | None:
+        if self.model.letters is None or "letters" not in batch:
+            return None
+        details = self.model.encoder.details(pixels)
+        read, there = self.model.letters.loss(details, batch["letters"])[1].tolist()
+        self.letters_read = (self.letters_read[0] + read, self.letters_read[1] + there)
+        return details
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean loss of each task."""
-        for task, loss in self.measured().items():
-            self.log(f"validation/loss/{task}", loss, rank_zero_only=True)
+        """Log the mean loss of each task and depth, and the share of letters that are read."""
+        for name, loss in self.measured().items():
+            self.log(f"validation/loss/{name}", loss, rank_zero_only=True)
+        share = self.share_of_letters()
+        if share is not None:
+            self.log("validation/letters_read", share, rank_zero_only=True)
 
-    def measured(self) -> dict[TaskName, float]:
-        """The mean loss of each task's answers over the batches since the last call."""
-        found = {task: loss / max(count, 1) for task, (loss, count) in sorted(self.sums.items())}
+    def measured(self) -> dict[str, float]:
+        """The mean loss of each task's answers over the batches since the last call.
+
+        Under the task's name is that of the full reader, under ``TASK/exit_N`` that of depth N.
+        """
+        found = {}
+        for task, sums in sorted(self.sums.items()):
+            *losses, count = sums.tolist()
+            for depth, loss in zip(self.depths, losses, strict=True):
+                name = task if depth == self.layers else f"{task}/{self.name_of(depth)}"
+                found[name] = loss / max(count, 1)
         self.sums = {}
         return found
 
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Answer every question of a batch."""
-        self.answered += self.answer(batch)
+    def share_of_letters(self) -> float | None:
+        """The share of letters that the auxiliary head named right since the last call."""
+        read, there = self.letters_read
+        self.letters_read = (0, 0)
+        return read / there if there else None
 
-    def answer(self, batch: dict[str, Any]) -> list[Answered]:
-        """The model's answers to a batch's questions, task by task."""
-        states = self.model.encode(normalised(batch["pixels"]))
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Answer every question of a batch, at every depth."""
+        self._read_letters(normalised(batch["pixels"]), batch)
+        if not len(batch["ids"]):
+            return
+        states = self.encoded(batch)
+        for depth in self.depths:
+            start = now(self.device)
+            self.answered_by_depth[depth] += self.answer(batch, self.reader(depth), states)
+            self.seconds_by_depth[depth] += now(self.device) - start
+
+    def reader(self, depth: int) -> ChartModel:
+        """The reader of a depth, as a view where it is cut."""
+        return self.model if depth == self.layers else self.model.cut(depth)
+
+    def answer(
+        self,
+        batch: dict[str, Any],
+        reader: ChartModel | None = None,
+        states: Tensor | None = None,
+    ) -> list[Answered]:
+        """Answers to a batch's questions.
+
+        Args:
+            batch: see `belvedere.data.charts.ChartDataModule`.
+            reader: who answers; by default the full reader.
+            states: of the batch's pictures, where they are known already.
+        """
+        reader = reader or self.model
+        if states is None:
+            states = self.encoded(batch)
         found: dict[int, Answered] = {}
+        for asked in self.asked(batch):
+            answers = self.generate(asked, reader, states)
+            texts = self.tokenizer.batch_decode(answers.tokens(), skip_special_tokens=True)
+            for i, text, sure in zip(asked.texts, texts, answers.confidence.tolist(), strict=True):
+                example = batch["examples"][i]
+                accepted = example.accepted or (example.answer,)
+                found[i] = Answered(
+                    asked.task, batch["kinds"][i], example.question, text.strip(), accepted, sure
+                )
+        return [found[i] for i in sorted(found)]
+
+    def encoded(self, batch: dict[str, Any]) -> Tensor:
+        """The states of a batch's pictures, which are the same at every depth."""
+        return self.model.encode(normalised(batch["pixels"]))
+
+    def asked(self, batch: dict[str, Any]) -> Iterator[Asked]:
+        """The questions of a batch, task by task."""
         examples = batch["examples"]
         for task in sorted({example.task for example in examples}):
             chosen = [i for i, example in enumerate(examples) if example.task == task]
             prompts = [encode_prompt(self.tokenizer, task, examples[i].question) for i in chosen]
-            limit = self.new_tokens if isinstance(self.new_tokens, int) else self.new_tokens[task]
-            answers = self.model.generate(
-                states[batch["picture"][chosen]], prompts, max_new_tokens=limit,
-                num_beams=self.beams,
-            )  # fmt: skip
-            texts = self.tokenizer.batch_decode(answers.tokens(), skip_special_tokens=True)
-            for i, text, sure in zip(chosen, texts, answers.confidence.tolist(), strict=True):
-                accepted = examples[i].accepted or (examples[i].answer,)
-                found[i] = Answered(
-                    task, batch["kinds"][i], examples[i].question, text.strip(), accepted, sure
-                )
-        return [found[i] for i in sorted(found)]
+            yield Asked(task, chosen, batch["picture"][chosen], prompts)
+
+    def generate(self, asked: Asked, reader: ChartModel, states: Tensor) -> Answers:
+        """A reader's answers to one task's questions, given the states of the batch's pictures."""
+        limit = self.new_tokens if isinstance(self.new_tokens, int) else self.new_tokens[asked.task]
+        return reader.generate(
+            states[asked.pictures], asked.prompts, max_new_tokens=limit, num_beams=self.beams
+        )
 
     def configure_optimizers(self) -> Any:
         """AdamW and its schedule over all steps of the run."""

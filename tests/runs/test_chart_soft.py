@@ -1,0 +1,96 @@
+"""Sorted fine-tuning of a chart reader, from the command line to its report."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from belvedere.charts.build import Recipe, make_record, write_split
+from belvedere.charts.tasks import TOKENS
+from belvedere.charts.tokenizer import texts, train
+from belvedere.unichart.loading import load_reader
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def charts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("charts")
+    for split in ("train", "validation", "test"):
+        write_split(folder, split, (make_record(Recipe(questions=2), split, i) for i in range(3)))
+    train(texts(folder.glob("train*")), 320, 512).save_pretrained(folder / "tokenizer")
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path, charts, monkeypatch):
+    def call(*overrides):
+        arguments = [
+            "experiment=unichart_soft", f"runs={tmp_path / 'runs'}", f"data.path={charts}",
+            f"reader.tokenizer_name={charts / 'tokenizer'}", "data.batch_size=2",
+            "trainer.max_steps=2", "trainer.val_check_interval=1", "checkpoint_every=1",
+            "trainer.log_every_n_steps=1", "trainer.precision=32-true", "speed.repeats=2",
+            "trainer.accelerator=cpu", "model.new_tokens=8",
+            *overrides,
+        ]  # fmt: skip
+        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+        runpy.run_path(str(PROJECT / "train.py"), run_name="__main__")
+        return tmp_path / "runs" / "unichart_soft" / "latest"
+
+    return call
+
+
+def test_the_report_has_quality_and_speed_of_every_depth(run):
+    folder = run()
+    report = json.loads((folder / "report.json").read_text())
+    rows = {row["name"]: row for row in report["submodels"]}
+    assert list(rows) == ["exit_1", "exit_2", "full"]
+    assert [row["layers"] for row in rows.values()] == [1, 2, 3]
+    assert [row["kind"] for row in rows.values()] == ["exit", "exit", "full"]
+    model = load_reader(folder / "checkpoints" / "model")
+    layer = sum(p.numel() for p in model.decoder.get_decoder().layers[0].parameters())
+    sizes = [row["parameters"] for row in rows.values()]
+    assert sizes[2] == sum(p.numel() for p in model.decoder.parameters())
+    assert [sizes[1] - sizes[0], sizes[2] - sizes[1]] == [layer, layer]
+    for row in rows.values():
+        assert set(row["tasks"]) == set(TOKENS)
+        low, high = row["answers_range"]
+        assert 0 < low <= row["answers_per_second"] <= high
+        assert row["tokens_per_second"] > 0
+        assert row["test_seconds"] > 0
+        share = row["answers_per_second"] / rows["full"]["answers_per_second"]
+        assert row["speedup"] == pytest.approx(share, rel=0.01)
+    assert rows["full"]["tasks"] == report["tasks"]
+
+    text = (folder / "report.md").read_text()
+    assert "| sub-model | layers | decoder" in text
+    assert "| exit_1    | 1      |" in text
+    for name in ("quality_against_depth", "quality_against_speed"):
+        assert f"](figures/{name}.png)" in text
+        assert (folder / "figures" / f"{name}.png").stat().st_size > 10_000
+    assert "![charts that were read](figures/charts.png)" in text
+
+    cut = model.cut(1)
+    pixels, ids = torch.zeros(1, 3, 64, 64), torch.tensor([[0, 5]])
+    assert cut.config.decoder.layers == 1
+    with torch.no_grad():
+        assert not torch.allclose(cut(pixels, ids), model(pixels, ids))
+
+
+def test_without_depths_a_report_has_no_sub_models(run):
+    folder = run("model.depths=[]")
+    assert json.loads((folder / "report.json").read_text())["submodels"] == []
+    assert "sub-model" not in (folder / "report.md").read_text()
+
+
+def test_a_depth_that_is_not_there_is_one_line(run, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run("model.depths=[1,7]")
+    assert ended.value.code == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: exit depth 7 is out of range; exits are distinct, ascending")
+    assert "\n" not in error
