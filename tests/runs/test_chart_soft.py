@@ -1,47 +1,18 @@
 """Sorted fine-tuning of a chart reader, from the command line to its report."""
 
 import json
-import runpy
-import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
 import torch
 
-from belvedere.charts.build import Recipe, make_record, write_split
 from belvedere.charts.tasks import TOKENS
-from belvedere.charts.tokenizer import texts, train
 from belvedere.unichart.loading import load_reader
-
-PROJECT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def charts(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("charts")
-    for split in ("train", "validation", "test"):
-        write_split(folder, split, (make_record(Recipe(questions=2), split, i) for i in range(3)))
-    train(texts(folder.glob("train*")), 320, 512).save_pretrained(folder / "tokenizer")
-    return folder
 
 
 @pytest.fixture
-def run(tmp_path, charts, monkeypatch):
-    def call(*overrides):
-        arguments = [
-            "experiment=unichart_soft", f"runs={tmp_path / 'runs'}", f"data.path={charts}",
-            f"reader.tokenizer_name={charts / 'tokenizer'}", "data.batch_size=2",
-            "trainer.max_steps=2", "trainer.val_check_interval=1", "checkpoint_every=1",
-            "trainer.log_every_n_steps=1", "trainer.precision=32-true", "speed.repeats=2",
-            "trainer.accelerator=cpu", "model.new_tokens=8",
-            *overrides,
-        ]  # fmt: skip
-        monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
-        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-        runpy.run_path(str(PROJECT / "train.py"), run_name="__main__")
-        return tmp_path / "runs" / "unichart_soft" / "latest"
-
-    return call
+def run(run_reader):
+    return partial(run_reader, "unichart_soft")
 
 
 def test_the_report_has_quality_and_speed_of_every_depth(run):

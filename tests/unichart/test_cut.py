@@ -8,9 +8,8 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.nn import functional as F
+from transformers import PreTrainedTokenizerFast
 
-from belvedere.charts.build import Recipe, make_record, write_split
-from belvedere.charts.tokenizer import texts, train
 from belvedere.data.chart_corpus import ChartCorpusDataModule
 from belvedere.data.pictures import normalised
 from belvedere.errors import BadInput
@@ -146,11 +145,8 @@ def test_a_saved_cut_comes_back(tmp_path: Path, tied: bool) -> None:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> ChartCorpusDataModule:
-    folder = tmp_path_factory.mktemp("charts")
-    for split in ("train", "validation", "test"):
-        write_split(folder, split, (make_record(Recipe(questions=2), split, i) for i in range(2)))
-    tokenizer = train(texts(folder.glob("train*")), 320, 256)
+def data(written: tuple[Path, PreTrainedTokenizerFast]) -> ChartCorpusDataModule:
+    folder, tokenizer = written
     found = ChartCorpusDataModule(
         tokenizer, str(folder), TASKS, name="charts", image_size=SIZE, positions=512,
         batch_size=2, eval_batch_size=2,

@@ -5,10 +5,9 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from transformers import PreTrainedTokenizerFast
 
-from belvedere.charts.build import Recipe, make_record, write_split
 from belvedere.charts.letters import CLASSES
-from belvedere.charts.tokenizer import texts, train
 from belvedere.data.chart_corpus import ChartCorpusDataModule
 from belvedere.errors import BadInput
 from belvedere.metrics.chart_tasks import scores_by_kind, task_scores
@@ -21,11 +20,8 @@ TASKS = {"table": 1, "elements": 1, "reasoning": 1, "open": 1, "summary": 1}
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> ChartCorpusDataModule:
-    folder = tmp_path_factory.mktemp("charts")
-    for split in ("train", "validation", "test"):
-        write_split(folder, split, (make_record(Recipe(questions=2), split, i) for i in range(2)))
-    tokenizer = train(texts(folder.glob("train*")), 320, 256)
+def data(written: tuple[Path, PreTrainedTokenizerFast]) -> ChartCorpusDataModule:
+    folder, tokenizer = written
     made = ChartCorpusDataModule(
         tokenizer, str(folder), TASKS, name="charts", image_size=(192, 256), positions=512,
         batch_size=2, eval_batch_size=2, letters=True,

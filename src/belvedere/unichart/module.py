@@ -197,10 +197,11 @@ class UniChartModule(LightningModule):
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Answer every question of a batch, at every depth."""
-        self._read_letters(normalised(batch["pixels"]), batch)
+        pixels = normalised(batch["pixels"])
+        details = self._read_letters(pixels, batch)
         if not len(batch["ids"]):
             return
-        states = self.encoded(batch)
+        states = self.model.encode(pixels, details)
         for depth in self.depths:
             start = now(self.device)
             self.answered_by_depth[depth] += self.answer(batch, self.reader(depth), states)
