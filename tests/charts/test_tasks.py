@@ -1,9 +1,13 @@
+from random import Random
+
 import pytest
 
 from belvedere.charts.tasks import (
     NO_CHART,
     TOKENS,
+    TaskName,
     check_weights,
+    draw_tasks,
     read_marks,
     write_marks,
 )
@@ -33,6 +37,16 @@ def test_weights_are_checked() -> None:
     for bad in ({"tabel": 1}, {"table": -1}, {"table": "x"}, {"table": 0}, {}):
         with pytest.raises(BadInput, match=r"data\.tasks"):
             check_weights(bad, "data.tasks")  # type: ignore[arg-type]
+
+
+def test_tasks_are_drawn_by_weight_and_none_twice_before_all_have_been() -> None:
+    weights: dict[TaskName, float] = {"table": 8, "texts": 1, "open": 1}
+    firsts = [draw_tasks(weights, 1, Random(seed))[0] for seed in range(300)]
+    assert 200 < firsts.count("table") < 275
+    for seed in range(20):
+        drawn = draw_tasks(weights, 7, Random(seed))
+        assert set(drawn[:3]) == set(drawn[3:6]) == set(weights)
+    assert draw_tasks(weights, 0, Random(0)) == []
 
 
 def test_every_task_has_a_token_of_its_own() -> None:

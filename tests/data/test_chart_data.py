@@ -6,13 +6,16 @@ import pytest
 import torch
 
 from belvedere.charts.build import Recipe, make_record, write_split
-from belvedere.charts.letters import ALPHABET, CELL, NOTHING
+from belvedere.charts.letters import ALPHABET, CELL, NOTHING, UNKNOWN
+from belvedere.charts.not_charts import HELD_OUT, SEEN
+from belvedere.charts.places import UNSEEN
+from belvedere.charts.tasks import NO_CHART
 from belvedere.charts.tokenizer import encode, encode_prompt, texts, train
-from belvedere.data.chart_corpus import ChartCorpusDataModule
+from belvedere.data.chart_corpus import ChartCorpusDataModule, NotCharts
 from belvedere.errors import BadInput
 
 SIZE = (192, 256)
-TASKS = {"table": 2, "elements": 1, "reasoning": 1, "open": 1, "summary": 1}
+TASKS = {"texts": 1, "table": 2, "elements": 1, "reasoning": 1, "open": 1, "summary": 1}
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +71,54 @@ def test_letters_lie_on_ink(corpus: Path, tokenizer: Any) -> None:
     assert int(row.letters.max()) <= len(ALPHABET)
 
 
+def test_tokens_have_the_place_of_their_letters_on_the_page(corpus: Path, tokenizer: Any) -> None:
+    made = charts(corpus, tokenizer, tasks={"texts": 1}, tasks_per_chart=1, letters=True)
+    batch = next(iter(made.train_dataloader()))
+    assert batch["looks"].shape == (*batch["ids"].shape, 2, 2)
+    checked = 0
+    for labels, places, letters in zip(
+        batch["labels"], batch["looks"][:, :, 0], batch["letters"], strict=True
+    ):
+        assert (places[labels == -100] == -1).all()
+        for label, (x, y) in zip(labels.tolist(), places.tolist(), strict=True):
+            text = tokenizer.decode([label]).strip() if x >= 0 else ""
+            if len(text) == 1 and text in ALPHABET:
+                named = letters[int(y) // CELL, int(x) // CELL]
+                # Two letters may share a cell, of which the map has the later one.
+                checked += int(named == ALPHABET.index(text) + 1)
+                assert named != NOTHING
+    assert checked > 80
+
+
+def test_some_training_pictures_show_no_chart(corpus: Path, tokenizer: Any) -> None:
+    rows = charts(corpus, tokenizer, no_chart=0.5, letters=True).rows["train"]
+    seen = [rows[number] for number in range(24)]
+    without = [row for row in seen if row.kind in SEEN]
+    assert 4 < len(without) < 20
+    for row in without:
+        assert row.letters is not None
+        assert (row.letters == UNKNOWN).all()
+        for example, (_, answer), looks in zip(row.examples, row.ids, row.looks, strict=True):
+            assert example.answer == NO_CHART
+            assert tokenizer.decode(answer[:-1]) == NO_CHART
+            assert set(looks) == {UNSEEN}
+    rows = charts(corpus, tokenizer).rows["train"]
+    assert {rows[number].kind for number in range(24)} & set(SEEN) == set()
+
+
+def test_pictures_without_a_chart_are_asked_what_charts_are(corpus: Path, tokenizer: Any) -> None:
+    made = charts(corpus, tokenizer).rows["test"].charts
+    without = NotCharts(made, each=2, size=(90, 60))
+    assert len(without) == 2 * len(SEEN | HELD_OUT)
+    assert [chart.kind for chart in without] == [k for k in (*SEEN, *HELD_OUT) for _ in "ab"]
+    assert without[3].picture == without[3].picture != without[2].picture
+    for chart, asked in ((without[2], made[0]), (without[3], made[1])):
+        assert {e.task for e in chart.examples} == set(TASKS)
+        assert len(chart.examples) == len(TASKS)
+        assert {e.question for e in chart.examples} <= {e.question for e in asked.examples}
+        assert {e.answer for e in chart.examples} == {NO_CHART}
+
+
 def test_training_draws_anew_each_epoch_and_the_same_when_asked_again(
     corpus: Path, tokenizer: Any
 ) -> None:
@@ -88,6 +139,7 @@ def test_held_out_charts_come_whole_and_undisturbed(corpus: Path, tokenizer: Any
     batch = next(iter(charts(corpus, tokenizer).test_dataloader()))
     tasks = [example.task for example in batch["examples"]]
     assert tasks.count("table") == 2
+    assert tasks.count("texts") == 2
     assert tasks.count("reasoning") >= 6
     assert len(batch["kinds"]) == len(tasks)
     assert "letters" not in batch
@@ -115,6 +167,7 @@ def test_a_task_token_in_a_question_is_text(tokenizer: Any) -> None:
         ({"tasks": {"tabel": 1}}, r"data\.tasks: there is no task 'tabel'"),
         ({"test_split": "test_unseen"}, r"no charts of the split 'test_unseen'"),
         ({"batch_size": 0}, r"data\.batch_size: 0 is too small"),
+        ({"no_chart": 1}, r"data\.no_chart: 1 is no share"),
         ({"tasks_per_chart": -1}, r"data\.tasks_per_chart: -1 is too small"),
     ],
 )

@@ -110,7 +110,7 @@ def test_other_sets_with_the_right_columns(
 
 def test_the_folder_is_used_where_both_are_given(tmp_path: Path, letters: Any) -> None:
     data = module(OpenCQADataModule, letters, path=str(tmp_path), hub="nobody/nothing")
-    with pytest.raises(BadInput, match=r"there is no file 'test\.json'"):
+    with pytest.raises(BadInput, match=r"there is no test\.json"):
         data.setup("test")
 
 

@@ -1,14 +1,13 @@
 """The published sets of charts from small folders in their layouts."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chart_sets import write, write_chart_to_text, write_chartqa, write_opencqa
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from PIL import Image
 
 from belvedere.charts.tables import parse
 from belvedere.charts.tokenizer import encode, train
@@ -18,7 +17,6 @@ from belvedere.data.downstream import DownstreamDataModule, spread
 from belvedere.data.opencqa import OpenCQADataModule
 from belvedere.errors import BadInput
 
-SPLITS = ("train", "val", "test")
 CONFIGS = Path(__file__).resolve().parents[2] / "configs/data"
 
 
@@ -31,63 +29,19 @@ def module(kind: type[DownstreamDataModule], tokenizer: Any, **options: Any) -> 
     return kind(tokenizer, **{"name": "charts", "image_size": (40, 60), "batch_size": 2} | options)
 
 
-def draw(file: Path, shade: int = 0) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (30, 20), (shade, 80, 160)).save(file)
-
-
-def write(file: Path, content: Any) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-
-
 @pytest.fixture
 def chartqa(tmp_path: Path) -> Path:
-    """Two pictures in each split; the first is asked about by people twice."""
-    for split in SPLITS:
-        place = tmp_path / split
-        for i in (0, 1):
-            draw(place / "png" / f"{i}.png", 100 * i)
-        write(
-            place / f"{split}_human.json",
-            [
-                {"imgname": "0.png", "query": "What is shown?", "label": "Bread"},
-                {"imgname": "1.png", "query": "Which years?", "label": ["2019", "2020"]},
-                {"imgname": "0.png", "query": "How much? ", "label": "41"},
-            ],
-        )
-        write(
-            place / f"{split}_augmented.json",
-            [{"imgname": "0.png", "query": "In which year?", "label": "2019"}],
-        )
-        write(place / "tables" / "0.csv", 'Year,"Share, per cent"\n2019,41\n\n2020,a|b & c\n')
-    return tmp_path
+    return write_chartqa(tmp_path)
 
 
 @pytest.fixture
 def opencqa(tmp_path: Path) -> Path:
-    for split in SPLITS:
-        row = {"imgname": "7.png", "title": "T", "question": "Compare both?"}
-        answers = ({"abstractive_answer": "One is\nlarger ."}, {"abstractive_answer": " "})
-        write(tmp_path / f"{split}.json", [row | answer for answer in answers])
-    draw(tmp_path / "png/7.png")
-    return tmp_path
+    return write_opencqa(tmp_path)
 
 
 @pytest.fixture
 def chart_to_text(tmp_path: Path) -> Path:
-    """The release's layout of both sources."""
-    for source in ("pew", "statista"):
-        place = tmp_path / f"{source}_dataset/dataset"
-        for split in SPLITS:
-            lines = "File_No\ntwo_col-1.txt\nmulti_col-1.txt\nmulti_col-2.txt\n"
-            write(place / f"dataset_split/{split}_index_mapping.csv", lines)
-        draw(place / "imgs/1.png")
-        write(place / "captions/1.txt", f"A caption of {source} .\n")
-        for i in (1, 2):
-            draw(place / f"multiColumn/imgs/{i}.png")
-        write(place / "multiColumn/captions/1.txt", "Two\nlines .")
-    return tmp_path
+    return write_chart_to_text(tmp_path)
 
 
 def test_questions_about_a_picture_come_together_and_groups_apart(
@@ -190,9 +144,7 @@ def test_only_the_splits_of_a_stage_are_opened(opencqa: Path, letters: Any) -> N
     assert list(data.rows) == ["test"]
     summary = data.summary()
     assert (summary["charts"], summary["test_charts"]) == (None, 1)
-    with pytest.raises(
-        BadInput, match=r"no file 'train\.json'; choose one of test as data\.train_"
-    ):
+    with pytest.raises(BadInput, match=r"no train\.json; choose one of test as data\.train_"):
         data.setup("fit")
 
 
@@ -206,6 +158,21 @@ def test_splits_go_by_the_names_that_are_given(opencqa: Path, letters: Any) -> N
     assert set(data.rows) == {"train", "validation"}
     data.setup("test")
     assert set(data.rows) == {"train", "validation", "test"}
+
+
+def test_a_split_that_is_there_in_parts_is_all_of_them(chartqa: Path, letters: Any) -> None:
+    (chartqa / "test").rename(chartqa / "test_simple")
+    (chartqa / "val").rename(chartqa / "test_complex")
+    data = module(ChartQADataModule, letters, path=str(chartqa), eval_charts=4)
+    assert data.parts("test") == ["test_complex", "test_simple"]
+    assert data.parts("train") == ["train"]
+    data.setup("test")
+    folders = [Path(chart.picture).parts[-3] for chart in data.rows["test"].charts]
+    assert folders == ["test_complex", "test_complex", "test_simple", "test_simple"]
+    tables = module(ChartToTableDataModule, letters, path=str(chartqa))
+    (chartqa / "test_complex/tables/0.csv").unlink()
+    (chartqa / "test_complex/tables").rmdir()
+    assert tables.parts("test") == ["test_simple"]
 
 
 def test_a_limit_is_spread_over_the_groups(chartqa: Path, letters: Any) -> None:
@@ -270,8 +237,8 @@ Broken = Callable[[Path], None]
         ),
         (lambda p: write(p / "test/more.json", []), r"more\.json: these are neither people's"),
         (
-            lambda p: (p / "test").rename(p / "test_hard"),
-            r"there is no folder 'test'; choose one of test_hard, train, val as data\.test_split",
+            lambda p: (p / "test").rename(p / "hard_test"),
+            r"there is no test/png; choose one of hard_test, train, val as data\.test_split",
         ),
     ],
 )
@@ -293,7 +260,7 @@ def test_a_broken_chartqa_is_named_by_its_place(
         (lambda p: (p / "val/tables/0.csv").write_bytes(b"a,b\n\xff,2\n"), r"0\.csv: not a CSV"),
         (
             lambda p: (p / "val/tables/0.csv").unlink(),
-            r"val: there are no tables .*data\.validation_split",
+            r"no charts with an answer in the split 'val'; .*data\.validation_split",
         ),
         (
             lambda p: (p / "test/png/0.png").unlink(),
@@ -319,7 +286,7 @@ def test_a_broken_table_is_named_by_its_place(
         ),
         (
             lambda p: (p / "val.json").unlink(),
-            r"no file 'val\.json'; choose one of test, train as data\.validation_split",
+            r"no val\.json; choose one of test, train as data\.validation_split",
         ),
     ],
 )
@@ -389,8 +356,10 @@ def test_real_chartqa(shared_data: Path, letters: Any) -> None:
     assert len(charts) == 30
     batch = next(iter(data.test_dataloader()))
     assert batch["pixels"].shape == (16, 3, 40, 60)
-    with pytest.raises(BadInput, match=r"choose one of test_complex, test_simple, train, val as"):
-        module(ChartQADataModule, letters, path=str(folder)).setup("test")
+    both = module(ChartQADataModule, letters, path=str(folder))
+    both.setup("test")
+    folders = {Path(chart.picture).parts[-3] for chart in both.rows["test"].charts}
+    assert folders == {"test_complex", "test_simple"}
 
 
 def test_real_tables(shared_data: Path, letters: Any) -> None:
@@ -402,7 +371,7 @@ def test_real_tables(shared_data: Path, letters: Any) -> None:
     for chart in data.rows["test"].charts:
         table = folder / "test_simple/tables" / Path(chart.picture).with_suffix(".csv").name
         assert parse(chart.examples[0].answer) == read_table(table)
-    with pytest.raises(BadInput, match=r"train: there are no tables of the charts"):
+    with pytest.raises(BadInput, match=r"there is no train/tables; choose one of test_simple as"):
         data.setup("fit")
 
 

@@ -10,7 +10,7 @@ import pytest
 from belvedere.metrics.marks import ElementQuality, ReadMark
 from belvedere.metrics.relaxed import RelaxedAccuracy
 from belvedere.metrics.table_metrics import TableQuality
-from belvedere.metrics.text_scores import TextScores
+from belvedere.metrics.text_scores import TextScores, TextsRead
 
 BAR = ReadMark("bar", "Peru", 4.0, (0.1, 0.2, 0.2, 0.8))
 POINT = ReadMark("point", "Chile", 7.0, (0.5, 0.5, 0.5, 0.5))
@@ -25,6 +25,11 @@ EXAMPLES = [
         TableQuality,
         ["year | a | b & 1999 | 202 | 0", "", "x | n & p | 3", "n | q & x | 7", "nothing"],
         ["year | a | b & 1999 | 200 | 158"] + 4 * ["x | n & q | 7"],
+    ),
+    (
+        TextsRead,
+        ["2010 | 2011 | Spam", "", "a | a | b", "Sales", "x"],
+        [["2010 | 2011 | Spain | 2012"], ["Sales"], ["a | b | a"], ["Sales | Sales"], ["X"]],
     ),
     (
         TextScores,

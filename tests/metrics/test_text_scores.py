@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from belvedere.errors import BadInput
 from belvedere.metrics.answers import rouge_l
-from belvedere.metrics.text_scores import TextScores, bleu, bleu_counts, bleu_from_counts
+from belvedere.metrics.text_scores import TextScores, TextsRead, bleu, bleu_counts, bleu_from_counts
 
 WORDS = ["Sales", "sales", "rose", "fell", "in", "May", "2015", ",", "5", "%", "the", "most."]
 
@@ -71,3 +71,15 @@ def test_a_text_without_a_reference_is_refused():
         scores.update(["a", "b"], [["a"], []])
     assert scores.texts == 0
     assert not scores.counts.any()
+
+
+def test_texts_are_read_letter_for_letter_in_any_order_and_as_often_as_they_stand_there():
+    read = TextsRead()
+    read.update(["10 | 20 | 10", "In 1999 \\| more"], [["20 | 10"], ["Sales | In 1999 \\| more"]])
+    found = read.compute()
+    assert found["texts_precision"] == pytest.approx(3 / 4)
+    assert found["texts_recall"] == pytest.approx(3 / 4)
+    assert found["texts_f1"] == pytest.approx(3 / 4)
+    assert TextsRead().compute() == {"texts_f1": 0, "texts_precision": 0, "texts_recall": 0}
+    with pytest.raises(ValueError, match="argument 2 is shorter"):
+        read.update(["10", "20"], [["10"]])

@@ -1,4 +1,4 @@
-"""Fixtures for whole runs: a tiny corpus, and ``train.py`` as the command line calls it."""
+"""Fixtures for whole runs: tiny data and models, and the verbs as the command line calls them."""
 
 import json
 import runpy
@@ -6,18 +6,25 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from tokenizers import Regex, Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Split
+from transformers import PreTrainedTokenizerFast
 
 from belvedere.charts.build import Recipe, make_record, write_split
-from belvedere.charts.tokenizer import texts, train
+from belvedere.charts.tokenizer import BOS, EOS, PAD, UNK, texts, train
+from belvedere.unichart.loading import save_reader
+from belvedere.unichart.model import ChartModel, ChartModelConfig, DecoderConfig, EncoderConfig
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def command_line(monkeypatch, arguments):
-    """``python train.py ARGUMENTS``, in this process."""
-    monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
+def command_line(monkeypatch, arguments, verb="train"):
+    """``python VERB.py ARGUMENTS``, in this process."""
+    monkeypatch.setattr(sys, "argv", [f"{verb}.py", *arguments])
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-    runpy.run_path(str(PROJECT / "train.py"), run_name="__main__")
+    runpy.run_path(str(PROJECT / f"{verb}.py"), run_name="__main__")
 
 
 @pytest.fixture
@@ -72,5 +79,59 @@ def run_reader(tmp_path, charts, monkeypatch):
         ]  # fmt: skip
         command_line(monkeypatch, arguments)
         return tmp_path / "runs" / experiment / "latest"
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def words():
+    """A tokenizer of a few words about charts."""
+    return train(["What is the share of bread? 41 per cent in 2019."] * 4, 300, 512)
+
+
+@pytest.fixture(scope="session")
+def plain_words():
+    """A tokenizer that knows letters, but no task: as Donut's."""
+    special = [BOS, PAD, EOS, UNK]
+    letters = [*special, *"abcdefghijklmnopqrstuvwxyz0123456789 |&.,%?"]
+    made = Tokenizer(WordLevel({letter: i for i, letter in enumerate(letters)}, unk_token=UNK))
+    made.pre_tokenizer = Split(Regex("."), behavior="isolated")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, bos_token=BOS, pad_token=PAD, eos_token=EOS, unk_token=UNK
+    )
+
+
+@pytest.fixture(scope="session")
+def chart_model(words):
+    """A random reader of Donut's kind, on pages of 48 x 64 pixels."""
+    torch.manual_seed(0)
+    encoder = EncoderConfig(16, (1, 1), (2, 2), window=4, patch_size=8, drop_path=0.0)
+    decoder = DecoderConfig(layers=2, d_model=32, heads=2, ffn=64, max_positions=256)
+    shape = ChartModelConfig("small", (48, 64), len(words), encoder, decoder)
+    return ChartModel(shape).eval()
+
+
+@pytest.fixture(scope="session")
+def reader_folder(tmp_path_factory, chart_model, words):
+    """The random reader with its tokenizer, as a run leaves them."""
+    folder = tmp_path_factory.mktemp("reader")
+    save_reader(chart_model, folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def evaluate(tmp_path, monkeypatch):
+    """``evaluate.py`` with few and short answers; gives the folder of its run."""
+
+    def call(checkpoint, data, *overrides):
+        chosen = {"checkpoint": checkpoint, "data": data}
+        arguments = [
+            *(f"{key}={value}" for key, value in chosen.items() if value is not None),
+            f"runs={tmp_path / 'runs'}", "beams=1", "model.new_tokens=8",
+            "trainer.accelerator=cpu", "trainer.precision=32-true", *overrides,
+        ]  # fmt: skip
+        command_line(monkeypatch, arguments, "evaluate")
+        return tmp_path / "runs" / f"evaluate_{data}" / "latest"
 
     return call

@@ -1,9 +1,11 @@
 import json
+import re
 from functools import partial
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from belvedere.charts.not_charts import HELD_OUT, SEEN
 from belvedere.charts.tasks import TOKENS
 from belvedere.unichart.loading import load_reader
 
@@ -24,8 +26,12 @@ def test_a_reader_is_trained_and_reported_beside_its_baselines(run):
     for baseline in ("blank image", "typical answer"):
         assert set(report["baselines"][baseline]) == set(TOKENS)
     assert report["baselines"]["typical answer"]["table"]["rnss"] > 0
+    assert list(report["abstention"]) == ["charts of the test", *SEEN, *HELD_OUT]
+    assert all(0 <= found["no_chart"] <= 1 for found in report["abstention"].values())
+    assert report["abstention"]["blank"]["n"] == 5 * len(TOKENS)
     text = (folder / "report.md").read_text()
     assert "| table     | RMS-F1" in text
+    assert re.search(r"\| scribbles +\| +\d+% +\|", text)
     assert "figures/charts.png" in text
     assert (folder / "figures" / "charts.png").stat().st_size > 10_000
     answers = [json.loads(line) for line in (folder / "answers.jsonl").read_text().splitlines()]

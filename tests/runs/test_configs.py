@@ -5,14 +5,17 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from lightning.pytorch.strategies import FSDPStrategy
+from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
 from omegaconf import OmegaConf
 from transformers import AutoModelForCausalLM, LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from belvedere.balcony import BalconyModule
 from belvedere.method import MethodModule
+from belvedere.runs.charts import data_for
 from belvedere.runs.entry import CONFIGS, register_resolvers
+from belvedere.unichart.loading import Reader
+from belvedere.unichart.model import SIZES, ChartModel, ChartModelConfig
 
 
 def composed(*overrides):
@@ -21,12 +24,17 @@ def composed(*overrides):
         return compose("train", overrides=list(overrides))
 
 
-def experiments():
-    for file in sorted((CONFIGS / "experiment").glob("*.yaml")):
-        for scale in ("laptop", "workstation", "paper"):
-            at_laptop_only = "pretrain" in file.stem or file.stem == "unichart_soft"
-            if scale == "laptop" or not at_laptop_only:
-                yield file.stem, scale
+SCALES = {
+    "pretrain_backbone": ["laptop"],
+    "unichart_pretrain": ["laptop", "workstation", "paper", "paper_960"],
+    "unichart_soft": ["laptop", "workstation", "paper", "paper_960"],
+}
+
+
+def experiments(names="*"):
+    for file in sorted((CONFIGS / "experiment").glob(f"{names}.yaml")):
+        for scale in SCALES.get(file.stem, ["laptop", "workstation", "paper"]):
+            yield file.stem, scale
 
 
 @pytest.mark.parametrize(("experiment", "scale"), list(experiments()))
@@ -124,3 +132,84 @@ def test_the_chosen_data_replace_the_experiments_own():
     )
     assert config.data.name == "text"
     assert config.data.path == "mine.txt"
+
+
+@pytest.fixture(scope="module")
+def chart_models():
+    with torch.device("meta"):
+        return {name: ChartModel(ChartModelConfig.named(name)) for name in SIZES}
+
+
+@pytest.mark.parametrize(("experiment", "scale"), list(experiments("unichart_*")))
+def test_all_parts_of_a_chart_experiment_are_made(experiment, scale, chart_models, words, tmp_path):
+    config = composed(f"experiment={experiment}", f"scale={scale}", f"name={experiment}")
+    assert config.run == "belvedere.runs.charts.train"
+    model = chart_models["tiny" if scale == "laptop" else "base"]
+    module = instantiate(config.model, model=model, tokenizer=words)
+    assert module.early == ((1, 2) if experiment == "unichart_soft" else ())
+    from_scratch = {"unichart_pretrain", "unichart_soft"}
+    # Only the charts of this project say where their letters are.
+    assert bool(module.letters_weight) == (scale == "laptop" and experiment in from_scratch)
+    config.data.path = str(tmp_path)
+    data = data_for(model.config, words, config.data)
+    assert data.letters == bool(module.letters_weight)
+    if experiment not in from_scratch:
+        assert data.name.startswith(experiment.removeprefix("unichart_"))
+    assert isinstance(instantiate(config.reader), Reader)
+    assert config.trainer.precision == ("auto" if scale == "laptop" else "bf16-mixed")
+    trainer = instantiate(
+        config.trainer, accelerator="cpu", devices=1, precision="bf16-mixed", logger=False
+    )
+    assert isinstance(trainer.strategy, DDPStrategy) == scale.startswith("paper")
+
+
+def composed_stage(scale, experiment="unichart_pretrain"):
+    return composed(f"experiment={experiment}", f"scale={scale}", f"name={experiment}")
+
+
+def pictures_in_a_step(config):
+    return config.data.batch_size * config.trainer.accumulate_grad_batches * config.needs_gpus
+
+
+@pytest.mark.parametrize("scale", ["paper", "workstation"])
+def test_charts_are_fine_tuned_by_the_published_recipe(scale):
+    config = composed_stage(scale, "unichart_chartqa")
+    assert config.reader.name == "ahmed-masry/unichart-base-960"
+    assert pictures_in_a_step(config) == 8
+    assert config.data.positions == 512
+    assert config.trainer.gradient_clip_val == 1.0
+    optimisation = instantiate(config.model.optimisation)
+    steps = config.trainer.max_steps
+    rates = [optimisation.lr * optimisation.multiplier(step, steps) for step in (0, 99, 100, steps)]
+    assert rates == pytest.approx([5e-7, 5e-5, 5e-5, 0])
+    assert steps == 40_000 or scale == "workstation"
+    assert optimisation.weight_decay == 0  # then AdamW is Adam
+    assert optimisation.betas == [0.9, 0.999]
+    assert config.model.beams == 4
+
+
+def test_charts_are_learned_in_two_stages():
+    first, second = composed_stage("paper"), composed_stage("paper_960")
+    assert first.reader.name == "naver-clova-ix/donut-base"
+    assert first.reader.task_tokens
+    assert [first.reader.image_size, second.reader.image_size] == [[512, 512], [960, 960]]
+    assert second.reader.name == "runs/unichart_pretrain/latest/checkpoints/model"
+    assert not second.reader.task_tokens  # the first stage's tokenizer has them
+    assert [pictures_in_a_step(first), pictures_in_a_step(second)] == [160, 80]
+    assert first.trainer.max_steps > second.trainer.max_steps
+
+
+@pytest.mark.parametrize(
+    "data", ["charts", "chartqa", "opencqa", "chart_to_text", "chart_to_table"]
+)
+def test_every_set_of_charts_can_be_evaluated(data):
+    register_resolvers()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = compose(
+            "evaluate", ["checkpoint=here", f"data={data}", "data.path=there", "name=evaluate"]
+        )
+    OmegaConf.to_container(config, resolve=True)
+    assert config.data.name.startswith(data)
+    assert ("beside" in config) == (data == "chartqa")
+    if data == "chartqa":
+        assert config.beside.path == "there"

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,22 @@ def test_half_the_bytes_are_nearly_the_same_reader(tmp_path: Path) -> None:
     sizes = [(tmp_path / name / WEIGHTS).stat().st_size for name in ("half", "whole")]
     assert sizes[0] < 0.7 * sizes[1]
     assert torch.allclose(logits(load_reader(tmp_path / "half")), logits(model), atol=0.02)
+
+
+def test_a_decoder_starts_anew_for_another_tokenizer(tmp_path: Path) -> None:
+    model = made()
+    save_reader(model, tmp_path)
+    fresh = Reader(str(tmp_path), fresh_decoder=True).load(450)
+    assert fresh.config == replace(model.config, vocab_size=450)
+    pixels = torch.rand(1, 3, *SIZE)
+    with torch.no_grad():
+        assert torch.equal(fresh.encoder(pixels), model.encoder(pixels))
+    assert fresh.letters is not None
+    assert model.letters is not None
+    assert torch.equal(fresh.letters.scores.weight, model.letters.scores.weight)
+    assert fresh(pixels, torch.tensor([[449]])).shape == (1, 1, 450)
+    own, old = (next(one.decoder.model.decoder.layers.parameters()) for one in (fresh, model))
+    assert not torch.equal(own, old)
 
 
 def test_readers_are_loaded_by_size_folder_and_hub_layout(tmp_path: Path) -> None:

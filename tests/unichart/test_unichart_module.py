@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,16 +8,24 @@ import torch
 from lightning.pytorch import Trainer
 from transformers import PreTrainedTokenizerFast
 
-from belvedere.charts.letters import CLASSES
+from belvedere.charts.letters import CLASSES, UNKNOWN
+from belvedere.charts.tasks import NO_CHART
+from belvedere.charts.tokenizer import encode
 from belvedere.data.chart_corpus import ChartCorpusDataModule
 from belvedere.errors import BadInput
-from belvedere.metrics.chart_tasks import scores_by_kind, task_scores
+from belvedere.metrics.chart_tasks import abstention, scores_by_kind, task_scores
 from belvedere.optimisation import Optimisation
-from belvedere.unichart.model import ChartModel, ChartModelConfig, DecoderConfig, EncoderConfig
-from belvedere.unichart.module import UniChartModule
+from belvedere.unichart.model import (
+    Answers,
+    ChartModel,
+    ChartModelConfig,
+    DecoderConfig,
+    EncoderConfig,
+)
+from belvedere.unichart.module import Asked, UniChartModule
 from belvedere.unichart.reading import LetterHead
 
-TASKS = {"table": 1, "elements": 1, "reasoning": 1, "open": 1, "summary": 1}
+TASKS = {"texts": 1, "table": 1, "elements": 1, "reasoning": 1, "open": 1, "summary": 1}
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +121,65 @@ def test_the_letters_loss_is_the_weighted_mean() -> None:
     assert float(loss) == pytest.approx(float(expected), abs=1e-6)
     right = int(scores[0, 1].argmax() == 5) + int(scores[1, 0].argmax() == 7)
     assert counts.tolist() == [right, 2]
+
+
+def test_letters_that_nobody_knows_do_not_count() -> None:
+    head = LetterHead(width=3)
+    details, letters = torch.randn(2, 3, 2, 2), torch.tensor([[[0, 5], [7, 0]], [[1, 2], [0, 0]]])
+    known, counts = head.loss(details[:1], letters[:1])
+    letters[1] = UNKNOWN
+    loss, both = head.loss(details, letters)
+    assert float(loss) == pytest.approx(float(known), abs=1e-6)
+    assert both.tolist() == counts.tolist()
+    assert float(head.loss(details, torch.full_like(letters, UNKNOWN))[0]) == 0
+
+
+def test_guidance_trains_the_attention_and_is_logged(
+    data: ChartCorpusDataModule, tmp_path: Path
+) -> None:
+    reader = module(data, guidance_weight=1.0)
+    losses = []
+    for _ in range(2):
+        runner = trainer(tmp_path, 8)
+        runner.fit(reader, datamodule=data)
+        losses.append(float(runner.callback_metrics["train/guidance"]))
+        assert 0 <= float(runner.callback_metrics["train/looks_right"]) <= 1
+    assert losses[1] < losses[0]
+    runner = trainer(tmp_path, 1)
+    runner.fit(module(data), datamodule=data)
+    assert "train/guidance" not in runner.callback_metrics
+
+
+def test_points_of_a_page_are_seen_by_their_states(data: ChartCorpusDataModule) -> None:
+    reader = module(data)
+    stride = reader.model.config.encoder.stride
+    assert stride == 8
+    points = torch.tensor([[[0.0, 0.0], [255.9, 191.9], [9.0, 7.9], [3.0, 8.0], [-1.0, -1.0]]])
+    columns, rows = 256 // stride, 192 // stride
+    assert reader.states_at(points).tolist() == [[0, columns * rows - 1, 1, columns, -1]]
+
+
+def test_no_chart_is_answered_with_the_confidence_that_there_is_one(
+    data: ChartCorpusDataModule, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = module(data)
+    batch = next(iter(data.test_dataloader()))
+    ids = torch.tensor(encode(data.tokenizer, NO_CHART))
+
+    def generate(asked: Asked, *_: Any) -> Answers:
+        count = len(asked.texts)
+        ids_of_all = ids.repeat(count, 1)
+        scores = torch.full(ids_of_all.shape, -0.1)
+        return Answers(ids_of_all, torch.ones_like(ids_of_all, dtype=torch.bool), scores)
+
+    monkeypatch.setattr(reader, "generate", generate)
+    answered = reader.answer(batch)
+    assert {one.answer for one in answered} == {NO_CHART}
+    assert answered[0].confidence == pytest.approx(1 - math.exp(-0.1 * len(ids)), abs=1e-6)
+    assert abstention(answered) == {
+        "no_chart": 1.0, "confidence": pytest.approx(answered[0].confidence), "n": len(answered)
+    }  # fmt: skip
+    assert abstention([]) == {"no_chart": 0.0, "confidence": 0.0, "n": 0}
 
 
 def test_letters_alone_train_the_stem_and_are_measured(

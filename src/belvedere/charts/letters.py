@@ -17,6 +17,8 @@ ALPHABET = "".join(c for c in map(chr, range(33, 256)) if c.isprintable()) + "â‚
 NOTHING = 0
 """The class of a cell without a letter."""
 CLASSES = len(ALPHABET) + 1
+UNKNOWN = -100
+"""In place of a class where nobody knows what letters there are."""
 _CLASS = {letter: i + 1 for i, letter in enumerate(ALPHABET)}
 
 

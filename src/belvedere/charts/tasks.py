@@ -1,8 +1,9 @@
 """The tasks of pretraining and the downstream sets: a prompt, and its answer as a line of text.
 
 A prompt is the task's token, the question if there is one, and ``<s_answer>``, after which the
-answer begins (UniChart, section 3.2 and its released checkpoints). Low-level tasks extract the data
-table and the visual elements; high-level ones reason, answer openly and summarise.
+answer begins (UniChart, section 3.2 and its released checkpoints). Low-level tasks read the texts
+(as Donut was pretrained to) and extract the data table and the visual elements; high-level ones
+reason, answer openly and summarise.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,13 +11,25 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
 
-from belvedere.charts.tables import linearise, parse
+from belvedere.charts.places import (
+    UNSEEN,
+    Look,
+    Spelled,
+    end_of,
+    label_looks,
+    name_looks,
+    table_read,
+    texts_read,
+    value_looks,
+)
+from belvedere.charts.tables import CELL, ROW, linearise, parse
 from belvedere.errors import BadInput
 from belvedere.metrics.marks import ReadMark
 from belvedere.metrics.relaxed import number
 
-TaskName = Literal["table", "elements", "reasoning", "open", "summary"]
+TaskName = Literal["texts", "table", "elements", "reasoning", "open", "summary"]
 TOKENS: dict[TaskName, str] = {
+    "texts": "<read_texts>",
     "table": "<extract_data_table>",
     "elements": "<extract_elements>",
     "reasoning": "<chartqa>",
@@ -24,7 +37,7 @@ TOKENS: dict[TaskName, str] = {
     "summary": "<summarize_chart>",
 }
 """The token that a task's prompt begins with."""
-LOW_LEVEL: tuple[TaskName, ...] = ("table", "elements")
+LOW_LEVEL: tuple[TaskName, ...] = ("texts", "table", "elements")
 ANSWER = "<s_answer>"
 NO_CHART = "no chart"
 """The answer to every task where there is no chart in the picture."""
@@ -41,12 +54,14 @@ class Example:
         question: what is asked beside the task's token; empty for most tasks.
         answer: what is learned; for tests the first of the accepted ones.
         accepted: all answers that are right.
+        looks: where in the picture each letter of the answer is read, in pixels; empty if unknown.
     """
 
     task: TaskName
     question: str
     answer: str
     accepted: tuple[str, ...] = ()
+    looks: tuple[Look, ...] = ()
 
 
 def check_weights(weights: Mapping[str, float], where: str) -> dict[TaskName, float]:
@@ -69,6 +84,17 @@ def check_weights(weights: Mapping[str, float], where: str) -> dict[TaskName, fl
     return found
 
 
+def draw_tasks(weights: Mapping[TaskName, float], count: int, rng: Random) -> list[TaskName]:
+    """Tasks by their weights; none comes again before each has come."""
+    found: list[TaskName] = []
+    left: dict[TaskName, float] = {}
+    for _ in range(count):
+        left = left or dict(weights)
+        found += rng.choices(list(left), list(left.values()))
+        del left[found[-1]]
+    return found
+
+
 def draw_example(record: Mapping[str, Any], task: TaskName, rng: Random) -> Example:
     """One example of a task about a chart of the corpus (see `belvedere.charts.build.FEATURES`)."""
     if task == "summary":
@@ -82,13 +108,18 @@ def draw_example(record: Mapping[str, Any], task: TaskName, rng: Random) -> Exam
 
 def all_examples(record: Mapping[str, Any]) -> Iterator[Example]:
     """Every example about a chart of the corpus; of the summaries the medium one."""
-    yield Example("table", "", record["table"])
-    yield Example("elements", "", write_marks(marks_of(record)))
+    yield _read("texts", texts_read(record))
+    yield _read("table", table_read(record))
+    yield _read("elements", elements_read(record))
     for asked in record["questions"]:
         yield Example("reasoning", asked["text"], asked["answer"])
     asked = record["open_question"]
     yield Example("open", asked["text"], asked["answer"])
     yield Example("summary", "", record["summaries"]["medium"])
+
+
+def _read(task: TaskName, found: Spelled) -> Example:
+    return Example(task, "", found.text, looks=tuple(found.looks))
 
 
 def marks_of(record: Mapping[str, Any]) -> list[ReadMark]:
@@ -111,24 +142,46 @@ def marks_of(record: Mapping[str, Any]) -> list[ReadMark]:
     return found
 
 
+def elements_read(record: Mapping[str, Any]) -> Spelled:
+    """The visual elements as `write_marks` writes them: kind and box are read at the mark."""
+    ends = [
+        (end_of(mark, i, record["kind"]), label, mark["series"])
+        for mark in record["marks"]
+        for i, label in enumerate(mark["labels"])
+    ]
+    found = Spelled()
+    for mark, (end, label, series) in zip(marks_of(record), ends, strict=True):
+        kind, name, value, box = mark_cells(mark)
+        looks = label_looks(record, label, end)
+        if name != label:
+            looks = [*looks, UNSEEN, *name_looks(record, series)]
+        found.add(kind, [Look(end)] * len(kind), ROW)
+        found.add(name, looks, CELL)
+        found.add(value, value_looks(record, value, end), CELL)
+        found.add(box, [Look(end)] * len(box), CELL)
+    return found
+
+
 def number_text(value: float) -> str:
     """A number of a record as text, without the digits that float32 made up."""
     return f"{value:.6g}" if abs(value) < 1e6 else f"{value:.0f}"
 
 
+def mark_cells(mark: ReadMark) -> list[str]:
+    """An element as cells: kind, label, value, and the box in hundredths of the picture."""
+    box = " ".join(str(min(max(round(100 * edge), 0), 99)) for edge in mark.box)
+    value = "" if mark.value is None else number_text(mark.value)
+    return [mark.kind, mark.label, value, box]
+
+
 def write_marks(marks: list[ReadMark]) -> str:
-    """Elements as one line: kind, label, value, and the box in hundredths of the picture.
+    """Elements as one line.
 
     Example:
         >>> write_marks([ReadMark("bar", "Spain", 12.5, (0.23, 0.4, 0.31, 0.9))])
         'bar | Spain | 12.5 | 23 40 31 90'
     """
-    rows = []
-    for mark in marks:
-        box = " ".join(str(min(max(round(100 * edge), 0), 99)) for edge in mark.box)
-        value = "" if mark.value is None else number_text(mark.value)
-        rows.append([mark.kind, mark.label, value, box])
-    return linearise(rows)
+    return linearise([mark_cells(mark) for mark in marks])
 
 
 def read_marks(line: str) -> list[ReadMark]:

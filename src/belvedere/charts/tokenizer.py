@@ -16,6 +16,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from belvedere.charts.build import LEVELS
+from belvedere.charts.places import UNSEEN, Look, Looks
 from belvedere.charts.tasks import ANSWER, NO_CHART, TOKENS, TaskName
 
 BOS, PAD, EOS, UNK = "<s>", "<pad>", "</s>", "<unk>"
@@ -74,6 +75,37 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
         text, add_special_tokens=False, split_special_tokens=True, verbose=False
     )
     return list(encoded.input_ids)
+
+
+def encode_looks(
+    tokenizer: PreTrainedTokenizerBase, text: str, looks: Looks
+) -> tuple[list[int], list[Look]]:
+    """Token ids of plain text, and where each token is read: as its first letter that is seen.
+
+    A blank before a word counts only where it is the whole token.
+
+
+    Args:
+        tokenizer: of `train`, or another fast one.
+        text: to encode.
+        looks: one for each letter; empty if none is known.
+    """
+    if not looks:
+        ids = encode(tokenizer, text)
+        return ids, [UNSEEN] * len(ids)
+    encoded: Any = tokenizer(
+        text,
+        add_special_tokens=False,
+        split_special_tokens=True,
+        return_offsets_mapping=True,
+        verbose=False,
+    )
+    known = []
+    for start, end in encoded.offset_mapping:
+        blanks = end - start - len(text[start:end].lstrip())
+        letters = looks[start + blanks : end] or looks[start:end]
+        known.append(next((look for look in letters if look.place is not None), UNSEEN))
+    return list(encoded.input_ids), known
 
 
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, task: TaskName, question: str) -> list[int]:

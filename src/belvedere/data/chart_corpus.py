@@ -1,6 +1,7 @@
 """The charts of this project's own corpus, with all of its tasks."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -10,7 +11,8 @@ import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerBase
 
 from belvedere.charts.build import FEATURES
-from belvedere.charts.tasks import all_examples, check_weights, draw_example
+from belvedere.charts.not_charts import HELD_OUT, SEEN, draw_not_chart
+from belvedere.charts.tasks import NO_CHART, all_examples, check_weights, draw_example, draw_tasks
 from belvedere.data.charts import Chart, ChartDataModule, Charts
 from belvedere.data.loading import Split, check_sizes
 from belvedere.data.records import find_files
@@ -24,6 +26,7 @@ class CorpusCharts(Charts):
         files: in order.
         weights: of the tasks that are drawn in training.
         tasks_per_chart: how many.
+        no_chart: share of training pictures that are drawn `without_chart`.
         limit: at most so many charts; None for all.
 
     Raises:
@@ -35,10 +38,12 @@ class CorpusCharts(Charts):
         files: list[Path],
         weights: Mapping[Any, float],
         tasks_per_chart: int,
+        no_chart: float = 0.0,
         limit: int | None = None,
     ) -> None:
         self.weights = weights
         self.tasks_per_chart = tasks_per_chart
+        self.no_chart = no_chart
         self.table = pa.concat_tables(_read(file) for file in files)
         if limit is not None:
             self.table = self.table.slice(0, limit)
@@ -54,9 +59,12 @@ class CorpusCharts(Charts):
     def drawn(self, index: int, rng: Random) -> Chart:
         """A chart with as many tasks as wanted, drawn by their weights."""
         record = self._record(index)
-        names, weights = zip(*self.weights.items(), strict=True)
-        tasks = rng.choices(names, weights, k=self.tasks_per_chart)
-        return self._chart(record, [draw_example(record, task, rng) for task in tasks])
+        tasks = draw_tasks(self.weights, self.tasks_per_chart, rng)
+        chart = self._chart(record, [draw_example(record, task, rng) for task in tasks])
+        if rng.random() >= self.no_chart:
+            return chart
+        size = record["width"], record["height"]
+        return without_chart(chart, rng.choice(sorted(SEEN)), size, rng)
 
     def _record(self, index: int) -> dict[str, Any]:
         return self.table.slice(index, 1).to_pylist()[0]
@@ -69,6 +77,50 @@ class CorpusCharts(Charts):
             kind=record["kind"],
             texts=record["texts"],
         )
+
+
+def without_chart(chart: Chart, kind: str, size: tuple[int, int], rng: Random) -> Chart:
+    """A picture that shows no chart, asked what another one is; each answer is `NO_CHART`.
+
+    Args:
+        chart: the other one.
+        kind: of picture, as in `belvedere.charts.not_charts`.
+        size: (width, height) of the picture.
+        rng: of what it shows.
+    """
+    examples = [
+        replace(example, answer=NO_CHART, accepted=(), looks=()) for example in chart.examples
+    ]
+    return Chart(
+        draw_not_chart(kind, size, rng), f"{kind} in place of {chart.where}", examples, kind
+    )
+
+
+class NotCharts(Charts):
+    """Pictures without a chart for tests: as many of each kind, those of `HELD_OUT` too.
+
+    Args:
+        charts: whose questions are asked, of the first chart about the first picture of each kind,
+            and one question of each task.
+        each: pictures of each kind.
+        size: (width, height) of the pictures.
+        seed: of what they show.
+    """
+
+    def __init__(self, charts: Charts, each: int, size: tuple[int, int], seed: int = 0) -> None:
+        self.asked = charts
+        self.kinds = [kind for kind in (*SEEN, *HELD_OUT) for _ in range(each)]
+        self.each, self.size, self.seed = each, size, seed
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    def __getitem__(self, index: Any) -> Any:
+        rng = Random(f"{self.seed}/test/{index}")
+        asked: Chart = self.asked[index % self.each % len(self.asked)]
+        first = {example.task: example for example in reversed(asked.examples)}
+        asked = replace(asked, examples=list(first.values()))
+        return without_chart(asked, self.kinds[index], self.size, rng)
 
 
 def _read(file: Path) -> pa.Table:
@@ -99,8 +151,11 @@ class ChartCorpusDataModule(ChartDataModule):
         tokenizer: of charts.
         path: the folder.
         tasks: the weight of each task; 0 leaves it out.
-        tasks_per_chart: drawn for a picture each time it is trained on; with 0 there are no tasks,
+        tasks_per_chart: drawn for a picture each time it is trained on, none twice before all have
+            been; with 0 there are no tasks,
             of held-out pictures either: their letters alone are read.
+        no_chart: share of training pictures that show no chart; the answer to all tasks is
+            `belvedere.charts.tasks.NO_CHART` then.
         test_split: which of the shards are the test split.
         options: see `ChartDataModule`.
 
@@ -114,6 +169,7 @@ class ChartCorpusDataModule(ChartDataModule):
         path: str,
         tasks: Mapping[str, float],
         tasks_per_chart: int = 3,
+        no_chart: float = 0.0,
         test_split: str = "test",
         **options: Any,
     ) -> None:
@@ -122,6 +178,9 @@ class ChartCorpusDataModule(ChartDataModule):
         self.path = path
         self.weights = check_weights(tasks, "data.tasks")
         self.tasks_per_chart = tasks_per_chart
+        if not 0 <= no_chart < 1:
+            raise BadInput(f"{no_chart} is no share from 0 to 1", where="data.no_chart")
+        self.no_chart = no_chart
         self.test_split = test_split
 
     def charts(self, split: Split) -> Charts:
@@ -135,4 +194,9 @@ class ChartCorpusDataModule(ChartDataModule):
                 remedy=f"python -m belvedere.charts.build {self.path} --charts {name}=COUNT",
             )
         limit = self.train_charts if split == "train" else self.eval_charts
-        return CorpusCharts(files, self.weights, self.tasks_per_chart, limit)
+        return CorpusCharts(files, self.weights, self.tasks_per_chart, self.no_chart, limit)
+
+    def parts(self, split: Split) -> list[str]:
+        """The name of the split's shards, which have no parts."""
+        self.charts(split)
+        return [self.test_split if split == "test" else split]

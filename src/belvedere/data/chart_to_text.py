@@ -9,7 +9,6 @@ from transformers import PreTrainedTokenizerBase
 
 from belvedere.charts.tasks import Example
 from belvedere.data.downstream import DownstreamDataModule, Found
-from belvedere.data.loading import Split
 from belvedere.data.records import Record, unreadable
 from belvedere.errors import BadInput
 
@@ -17,7 +16,7 @@ Source = Literal["pew", "statista"]
 KINDS = {"two": ("simple", ""), "multi": ("complex", "multiColumn")}
 """By the columns of a chart's table: the paper's word for the chart, and its folder."""
 _LINE = re.compile(r"(two|multi)_col-(\d+)\.txt")
-_HEADER, _SUFFIX = "File_No", "_index_mapping.csv"
+_HEADER = "File_No"
 
 
 class ChartToTextDataModule(DownstreamDataModule):
@@ -43,6 +42,8 @@ class ChartToTextDataModule(DownstreamDataModule):
         BadInput: an unknown source; see `DownstreamDataModule`.
     """
 
+    layout = "dataset_split/{}_index_mapping.csv"
+
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerBase,
@@ -60,19 +61,18 @@ class ChartToTextDataModule(DownstreamDataModule):
         self.source: Source = source
         self.caption_column = caption_column
 
-    def local(self, folder: Path, split: Split) -> Iterator[Found]:
-        """The charts that a split's file lists, with their captions."""
+    def root(self, folder: Path) -> Path:
+        """The folder of the source, where both are in the set's."""
         inside = folder / f"{self.source}_dataset" / "dataset"
-        place = inside if inside.is_dir() else folder
-        file = place / "dataset_split" / f"{self.splits[split]}{_SUFFIX}"
-        if not file.is_file():
-            there = sorted(file.parent.glob(f"*{_SUFFIX}"))
-            names = [one.name.removesuffix(_SUFFIX) for one in there]
-            raise self.missing(split, f"file {file.relative_to(folder)}", names)
-        for number, line in enumerate(_read(file).splitlines(), 1):
+        return inside if inside.is_dir() else folder
+
+    def local(self, place: Path) -> Iterator[Found]:
+        """The charts that a split's file lists, with their captions."""
+        root = place.parents[1]
+        for number, line in enumerate(_read(place).splitlines(), 1):
             if not line.strip() or line.strip() == _HEADER:
                 continue
-            where = f"{file}:{number}"
+            where = f"{place}:{number}"
             listed = _LINE.fullmatch(line.strip())
             if listed is None:
                 raise BadInput(
@@ -81,9 +81,9 @@ class ChartToTextDataModule(DownstreamDataModule):
                     remedy="write two_col-ID.txt or multi_col-ID.txt",
                 )
             kind, below = KINDS[listed[1]]
-            caption = place / below / "captions" / f"{listed[2]}.txt"
+            caption = root / below / "captions" / f"{listed[2]}.txt"
             text = _read(caption) if caption.is_file() else ""
-            picture = place / below / "imgs" / f"{listed[2]}.png"
+            picture = root / below / "imgs" / f"{listed[2]}.png"
             yield Found(str(picture), Record({self.caption_column: text}, where), kind)
 
     def example(self, record: Record) -> Example:

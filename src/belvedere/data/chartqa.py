@@ -7,7 +7,6 @@ from pathlib import Path
 from belvedere.charts.tables import linearise, parse
 from belvedere.charts.tasks import Example
 from belvedere.data.downstream import DownstreamDataModule, Found
-from belvedere.data.loading import Split
 from belvedere.data.records import Record, read_records, unreadable
 from belvedere.errors import BadInput
 
@@ -25,20 +24,22 @@ class ChartQADataModule(DownstreamDataModule):
     first one is learned. The two groups of questions are told apart as kinds.
     """
 
-    def local(self, folder: Path, split: Split) -> Iterator[Found]:
+    layout = "{}/png"
+
+    def local(self, place: Path) -> Iterator[Found]:
         """The questions of a split's files, with their group."""
-        place = split_folder(self, folder, split)
-        files = sorted(place.glob("*.json"))
+        files = sorted(place.parent.glob("*.json"))
         if not files:
+            name = place.parent.name
             raise BadInput(
                 "there are no questions",
-                where=str(place),
-                remedy="add {0}_human.json or {0}_augmented.json".format(self.splits[split]),
+                where=str(place.parent),
+                remedy=f"add {name}_human.json or {name}_augmented.json",
             )
         # People's questions first, as everywhere where both are named.
         for file in sorted(files, key=_group, reverse=True):
             for record in read_records(file):
-                yield Found(str(place / "png" / record.text("imgname")), record, _group(file))
+                yield Found(str(place / record.text("imgname")), record, _group(file))
 
     def example(self, record: Record) -> Example:
         """A question with all its right answers."""
@@ -67,21 +68,15 @@ class ChartToTableDataModule(DownstreamDataModule):
     `belvedere.charts.tables`.
     """
 
-    def local(self, folder: Path, split: Split) -> Iterator[Found]:
+    layout = "{}/tables"
+
+    def local(self, place: Path) -> Iterator[Found]:
         """The pictures of a split with their tables."""
-        place = split_folder(self, folder, split)
-        tables = {file.stem: file for file in sorted((place / "tables").glob("*.csv"))}
-        if not tables:
-            raise BadInput(
-                "there are no tables of the charts (tables/*.csv)",
-                where=str(place),
-                remedy=f"choose a split that has them as data.{split}_split",
-            )
-        pictures = {file.stem for file in (place / "png").glob("*.png")}
-        for name in sorted(pictures | tables.keys()):
-            file = tables.get(name)
+        tables = {file.stem: file for file in place.glob("*.csv")}
+        folder = place.parent / "png"
+        for name in sorted(tables.keys() | {file.stem for file in folder.glob("*.png")}):
+            file, picture = tables.get(name), folder / f"{name}.png"
             table = "" if file is None else linearise(read_table(file))
-            picture = place / "png" / f"{name}.png"
             yield Found(str(picture), Record({"table": table}, str(file or picture)))
 
     def example(self, record: Record) -> Example:
@@ -95,19 +90,6 @@ class ChartToTableDataModule(DownstreamDataModule):
                 remedy="give a header and rows of two or more cells",
             )
         return Example("table", "", table, (table,))
-
-
-def split_folder(module: DownstreamDataModule, folder: Path, split: Split) -> Path:
-    """The folder of a split.
-
-    Raises:
-        BadInput: there is none.
-    """
-    place = folder / module.splits[split]
-    if not place.is_dir():
-        there = sorted(one.name for one in folder.iterdir() if (one / "png").is_dir())
-        raise module.missing(split, f"folder {module.splits[split]!r}", there)
-    return place
 
 
 def read_table(file: Path) -> list[list[str]]:

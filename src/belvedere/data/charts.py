@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from belvedere.charts.letters import letter_map
+from belvedere.charts.letters import UNKNOWN, letter_map
+from belvedere.charts.places import UNSEEN, Look
 from belvedere.charts.tasks import Example
-from belvedere.charts.tokenizer import encode, encode_prompt
+from belvedere.charts.tokenizer import encode_looks, encode_prompt
 from belvedere.data.loading import NumberedOrder, RowsDataModule, Split, check_sizes
 from belvedere.data.pictures import fit, open_picture
 from belvedere.submodels.losses import IGNORED
@@ -40,23 +41,25 @@ class Chart:
         where: what a message calls the picture.
         examples: what may be learned, or is to be answered, about it.
         kind: of chart, or the group of a set's questions that reports keep apart.
-        texts: where its letters are, as in `belvedere.charts.build.FEATURES`; empty if not known.
+        texts: where its letters are, as in `belvedere.charts.build.FEATURES`; None if not known.
     """
 
     picture: bytes | str
     where: str
     examples: Sequence[Example]
     kind: str = ""
-    texts: Sequence[dict[str, Any]] = ()
+    texts: Sequence[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
 class ChartRow:
-    """A picture on its page, and the token ids of each prompt and answer about it."""
+    """A picture on its page; of each text about it the token ids of prompt and answer, and where on
+    the page each token of the answer is read."""
 
     pixels: Tensor
     examples: Sequence[Example]
     ids: list[tuple[list[int], list[int]]]
+    looks: list[list[Look]]
     kind: str
     letters: Tensor | None
     truncated: int
@@ -107,25 +110,32 @@ class ChartRows(Dataset[ChartRow]):
         rng = None if self.seed is None else Random(f"{self.seed}/{number}")
         chart = self.charts[index] if rng is None else self.charts.drawn(index, rng)
         page = fit(open_picture(chart.picture, chart.where), self.image_size, rng)
-        ids = [self._encoded(example) for example in chart.examples]
-        room = [max(self.positions - len(prompt), 1) for prompt, _ in ids]
+        texts = [self._encoded(example) for example in chart.examples]
+        room = [max(self.positions - len(prompt), 1) for prompt, _, _ in texts]
+        cut = list(zip(texts, room, strict=True))
         letters = None
         if self.letters:
-            found = letter_map(chart.texts, self.image_size, page.share, page.at)
+            found = letter_map(chart.texts or (), self.image_size, page.share, page.at)
+            if chart.texts is None:
+                found.fill(UNKNOWN)
             letters = torch.from_numpy(found)
         return ChartRow(
             pixels=page.pixels,
             examples=chart.examples,
-            ids=[(p[: self.positions - 1], a[:n]) for (p, a), n in zip(ids, room, strict=True)],
+            ids=[(prompt[: self.positions - 1], answer[:n]) for (prompt, answer, _), n in cut],
+            looks=[
+                [Look(page.place(look.place), page.place(look.tick)) for look in looks[:n]]
+                for (_, _, looks), n in cut
+            ],
             kind=chart.kind,
             letters=letters,
-            truncated=sum(len(a) > n for (_, a), n in zip(ids, room, strict=True)),
+            truncated=sum(len(answer) > n for (_, answer, _), n in cut),
         )
 
-    def _encoded(self, example: Example) -> tuple[list[int], list[int]]:
-        answer = encode(self.tokenizer, example.answer)
-        end = self.tokenizer.eos_token_id
-        return encode_prompt(self.tokenizer, example.task, example.question), [*answer, end]
+    def _encoded(self, example: Example) -> tuple[list[int], list[int], list[Look]]:
+        prompt = encode_prompt(self.tokenizer, example.task, example.question)
+        answer, looks = encode_looks(self.tokenizer, example.answer, example.looks)
+        return prompt, [*answer, self.tokenizer.eos_token_id], [*looks, UNSEEN]
 
 
 class ChartDataModule(RowsDataModule):
@@ -133,9 +143,10 @@ class ChartDataModule(RowsDataModule):
 
     A batch has ``pixels`` [pictures, 3, height, width] (uint8), ``picture`` [texts] (which picture
     a text is about), ``ids`` and ``labels`` [texts, longest] (the answer's tokens alone are
-    learned; -100 elsewhere), ``tokens`` [texts], ``truncated`` (answers that were cut), ``letters``
-    [pictures, height / 4, width / 4] where they are wanted; and, not as tensors, ``examples`` and
-    ``kinds`` [texts].
+    learned; -100 elsewhere), ``looks`` [texts, longest, 2, 2] (where on the page each label is
+    read, and at which tick: x and y in pixels, -1 where there is none), ``tokens`` [texts],
+    ``truncated`` (answers that were cut), ``letters`` [pictures, height / 4, width / 4] where they
+    are wanted; and, not as tensors, ``examples`` and ``kinds`` [texts].
 
     Args:
         tokenizer: of charts.
@@ -184,6 +195,14 @@ class ChartDataModule(RowsDataModule):
     def charts(self, split: Split) -> Charts:
         """The charts of a split. Raises `BadInput` for unreadable data."""
 
+    @abstractmethod
+    def parts(self, split: Split) -> list[str]:
+        """What the data call a split, or the parts of it that they keep apart.
+
+        Raises:
+            BadInput: there is no such split.
+        """
+
     def setup(self, stage: str | None = None) -> None:
         """Find the charts of the splits that a stage is about; of every split without one.
 
@@ -221,16 +240,23 @@ class ChartDataModule(RowsDataModule):
         lengths = [len(prompt) + len(answer) for prompt, answer in texts]
         ids = np.full((len(texts), max(lengths, default=0)), self.tokenizer.pad_token_id, np.int64)
         labels = np.full_like(ids, IGNORED)
+        looks = np.full((*ids.shape, 2, 2), -1.0, np.float32)
+        read = [known for row in rows for known in row.looks]
         for i, (prompt, answer) in enumerate(texts):
             ids[i, : lengths[i]] = [*prompt, *answer]
             # The label of a place is the token that follows.
             labels[i, len(prompt) - 1 : lengths[i] - 1] = answer
+            for j, look in enumerate(read[i], start=len(prompt) - 1):
+                for k, place in enumerate(look):
+                    if place is not None:
+                        looks[i, j, k] = place
         counts = [len(row.ids) for row in rows]
         batch = {
             "pixels": torch.stack([row.pixels for row in rows]),
             "picture": torch.arange(len(rows)).repeat_interleave(torch.tensor(counts)),
             "ids": torch.from_numpy(ids),
             "labels": torch.from_numpy(labels),
+            "looks": torch.from_numpy(looks),
             "tokens": torch.tensor(lengths, dtype=torch.long),
             "truncated": torch.tensor(sum(row.truncated for row in rows)),
             "examples": [example for row in rows for example in row.examples],

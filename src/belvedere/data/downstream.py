@@ -73,7 +73,10 @@ class PublishedCharts(Charts):
 class DownstreamDataModule(ChartDataModule):
     """A published set of charts: from its folder, or from the hub.
 
-    All questions of one group about a picture are asked together, so that it is encoded once.
+    A split that the folder does not have may be there in parts: ``test`` is then all of
+    ``test_simple`` and ``test_complex``. All questions of one group about a picture are asked
+    together, so that it is encoded once.
+
     Records without an answer are left out and counted in `summary`, as are the test pictures that
     were also trained on.
 
@@ -91,6 +94,9 @@ class DownstreamDataModule(ChartDataModule):
         BadInput: neither path nor hub; no such folder; letters are wanted; when a split is set up,
             a split or picture that is not there, or a malformed record.
     """
+
+    layout: str
+    """Where a split is in the set's folder, ``{}`` being what it is called."""
 
     def __init__(
         self,
@@ -128,9 +134,17 @@ class DownstreamDataModule(ChartDataModule):
         }  # fmt: skip
         self.without_answer: dict[Split, int] = {}
 
+    def root(self, folder: Path) -> Path:
+        """Where in the set's folder its splits are."""
+        return folder
+
     @abstractmethod
-    def local(self, folder: Path, split: Split) -> Iterator[Found]:
-        """The records of a split in the set's folder. Raises `BadInput` for unreadable data."""
+    def local(self, place: Path) -> Iterator[Found]:
+        """The records of a split, ``place`` being its `layout` in the set's folder.
+
+        Raises:
+            BadInput: unreadable data.
+        """
 
     @abstractmethod
     def example(self, record: Record) -> Example:
@@ -144,7 +158,9 @@ class DownstreamDataModule(ChartDataModule):
         """The charts of a split, all of whose pictures are there."""
         images = None
         if self.path is not None:
-            found = self._there(self.local(self.path, split))
+            root = self.root(self.path)
+            places = [root / self.layout.format(part) for part in self.parts(split)]
+            found = self._there(one for place in places for one in self.local(place))
         else:
             images = self._open_hub(split)
             found = self._of_hub(images, split)
@@ -166,12 +182,24 @@ class DownstreamDataModule(ChartDataModule):
         limit = self.train_charts if split == "train" else self.eval_charts
         return PublishedCharts(spread(list(groups.values()), limit), images, self.image_column)
 
-    def missing(self, split: Split, what: str, there: list[str]) -> BadInput:
-        """What to raise for a split that is not in the folder, but others may be."""
-        others = f"choose one of {', '.join(there)}" if there else "choose another"
-        return BadInput(
-            f"there is no {what}", where=str(self.path), remedy=f"{others} as data.{split}_split"
-        )
+    def parts(self, split: Split) -> list[str]:
+        """What the set calls a split, or its parts in the folder."""
+        name = self.splits[split]
+        if self.path is None:
+            return [name]
+        root = self.root(self.path)
+        before, after = self.layout.split("{}")
+        places = [one.relative_to(root).as_posix() for one in root.glob(self.layout.format("*"))]
+        there = sorted(place.removeprefix(before).removesuffix(after) for place in places)
+        parts = [name] if name in there else [one for one in there if one.startswith(f"{name}_")]
+        if not parts:
+            others = f"choose one of {', '.join(there)}" if there else "choose another"
+            raise BadInput(
+                f"there is no {self.layout.format(name)}",
+                where=str(root),
+                remedy=f"{others} as data.{split}_split",
+            )
+        return parts
 
     def summary(self) -> dict[str, Any]:
         """What a report says of the data: its size, what was left out, and what was seen before."""

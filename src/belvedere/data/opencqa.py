@@ -5,7 +5,6 @@ from pathlib import Path
 
 from belvedere.charts.tasks import Example
 from belvedere.data.downstream import DownstreamDataModule, Found
-from belvedere.data.loading import Split
 from belvedere.data.records import Record, read_records
 
 
@@ -18,14 +17,12 @@ class OpenCQADataModule(DownstreamDataModule):
     setting. A set of the hub has to have ``image`` and the same columns.
     """
 
-    def local(self, folder: Path, split: Split) -> Iterator[Found]:
+    layout = "{}.json"
+
+    def local(self, place: Path) -> Iterator[Found]:
         """The questions of a split's file."""
-        file = folder / f"{self.splits[split]}.json"
-        if not file.is_file():
-            there = sorted(one.stem for one in folder.glob("*.json"))
-            raise self.missing(split, f"file {file.name!r}", there)
-        for record in read_records(file):
-            yield Found(str(folder / "png" / record.text("imgname")), record)
+        for record in read_records(place):
+            yield Found(str(place.parent / "png" / record.text("imgname")), record)
 
     def example(self, record: Record) -> Example:
         """A question with its answer."""

@@ -90,6 +90,12 @@ class Page:
     share: float
     at: tuple[int, int]
 
+    def place(self, point: tuple[float, float] | None) -> tuple[float, float] | None:
+        """A point (x, y) of the picture as one of the page."""
+        if point is None:
+            return None
+        return point[0] * self.share + self.at[0], point[1] * self.share + self.at[1]
+
 
 def fit(picture: Image.Image, size: tuple[int, int], rng: Random | None = None) -> Page:
     """A picture on a white page, made smaller if it has to be, never larger.

@@ -6,13 +6,14 @@ from typing import Any
 
 from torchmetrics import Metric
 
-from belvedere.charts.tasks import TaskName, read_marks
+from belvedere.charts.tasks import NO_CHART, TaskName, read_marks
 from belvedere.metrics.marks import ElementQuality
 from belvedere.metrics.relaxed import RelaxedAccuracy
 from belvedere.metrics.table_metrics import TableQuality
-from belvedere.metrics.text_scores import TextScores
+from belvedere.metrics.text_scores import TextScores, TextsRead
 
 METRICS: dict[TaskName, type[Metric]] = {
+    "texts": TextsRead,
     "table": TableQuality,
     "elements": ElementQuality,
     "reasoning": RelaxedAccuracy,
@@ -20,6 +21,7 @@ METRICS: dict[TaskName, type[Metric]] = {
     "summary": TextScores,
 }
 HEADLINE: dict[TaskName, str] = {
+    "texts": "texts_f1",
     "table": "rms_f1",
     "elements": "element_f1",
     "reasoning": "relaxed_accuracy",
@@ -73,6 +75,21 @@ def task_scores(answered: Sequence[Answered]) -> dict[str, dict[str, float]]:
             quality.update([one.answer for one in asked], [one.accepted for one in asked])
         found[task] = {**quality.compute(), "n": len(asked)}
     return found
+
+
+def abstention(answered: Sequence[Answered]) -> dict[str, float]:
+    """How often a reader says that there is no chart.
+
+    Returns:
+        ``no_chart``, the share of questions that were answered so; ``confidence``, the mean over
+        all of them; and ``n``.
+    """
+    count = max(len(answered), 1)
+    return {
+        "no_chart": sum(one.answer == NO_CHART for one in answered) / count,
+        "confidence": sum(one.confidence for one in answered) / count,
+        "n": len(answered),
+    }
 
 
 def scores_by_kind(answered: Sequence[Answered]) -> dict[str, dict[str, dict[str, float]]]:

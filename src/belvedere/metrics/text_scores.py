@@ -5,8 +5,9 @@ smoothing. It is no mean over texts: n-grams are counted over the whole corpus, 
 what has to be added up.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from sacrebleu.metrics import BLEU
 from torch import Tensor
 from torchmetrics import Metric
 
+from belvedere.charts.tables import parse
 from belvedere.errors import BadInput
 from belvedere.metrics.answers import rouge_l
 
@@ -119,4 +121,45 @@ class TextScores(Metric):
         return {
             "bleu": bleu_from_counts(self.counts.tolist()),
             "rouge_l": float(self.rouge / self.texts.clamp(min=1)),
+        }
+
+
+class TextsRead(Metric):
+    """``texts_f1``, ``texts_precision`` and ``texts_recall``: texts that were read letter for
+    letter, from 0 to 1, over all pictures together.
+
+    A picture's texts are the cells of one line (`belvedere.charts.tables`), in any order; one that
+    stands there twice has to be read twice.
+
+    Args:
+        options: of torchmetrics' ``Metric``, such as ``sync_on_compute``.
+
+    Example:
+        >>> read = TextsRead()
+        >>> read.update(["2010 | 2011 | Spam"], [["2010 | 2011 | Spain | 2012"]])
+        >>> round(read.compute()["texts_f1"], 3)
+        0.571
+    """
+
+    full_state_update = False
+    counts: Tensor
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.add_state("counts", torch.zeros(3, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, texts: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+        """Add what was read of pictures, each with its true texts as the only reference."""
+        for text, (reference,) in zip(texts, references, strict=True):
+            found, there = (Counter(chain(*parse(line))) for line in (text, reference))
+            right = (found & there).total()
+            self.counts += torch.tensor([right, found.total(), there.total()]).to(self.counts)
+
+    def compute(self) -> dict[str, float]:
+        """The three measures by name; 0 where there was no text."""
+        right, found, there = self.counts.tolist()
+        return {
+            "texts_f1": 2 * right / max(found + there, 1),
+            "texts_precision": right / max(found, 1),
+            "texts_recall": right / max(there, 1),
         }

@@ -20,12 +20,14 @@ class StepClock(Callback):
     Attributes:
         tokens_seen: tokens of all training batches of all processes, padding not counted.
         images_seen: likewise the pictures, where there are any.
+        truncated: likewise the answers about pictures that were cut at the decoder's limit.
         seconds: wall-clock seconds within training steps and the time between them.
     """
 
     def __init__(self) -> None:
         self.tokens_seen = 0
         self.images_seen = 0
+        self.truncated = 0
         self.seconds = 0.0
         self._since: float | None = None
         self._recent: list[tuple[float, int]] = []
@@ -35,6 +37,7 @@ class StepClock(Callback):
         return {
             "tokens_seen": self.tokens_seen,
             "images_seen": self.images_seen,
+            "truncated": self.truncated,
             "seconds": self.seconds,
         }
 
@@ -42,6 +45,7 @@ class StepClock(Callback):
         """Go on from an earlier run's counts."""
         self.tokens_seen = state_dict["tokens_seen"]
         self.images_seen = state_dict.get("images_seen", 0)
+        self.truncated = state_dict.get("truncated", 0)
         self.seconds = state_dict["seconds"]
 
     def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
@@ -56,7 +60,9 @@ class StepClock(Callback):
         now = time.perf_counter()
         tokens = int(batch["tokens"].sum()) * trainer.world_size
         self.tokens_seen += tokens
-        self.images_seen += len(batch["pixels"]) * trainer.world_size if "pixels" in batch else 0
+        if "pixels" in batch:
+            self.images_seen += len(batch["pixels"]) * trainer.world_size
+            self.truncated += int(batch["truncated"]) * trainer.world_size
         self.seconds += now - (self._since or now)
         self._since = now
         self._recent = [*self._recent[-20:], (now, self.tokens_seen)]

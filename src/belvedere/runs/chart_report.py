@@ -1,5 +1,6 @@
 """The report of a run of a chart reader, for programs and for people."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from belvedere.runs.chart_figures import write_depth_figures
 from belvedere.runs.report import aligned, publish
 
 SHOWN = {
+    "texts_f1": ("texts read, F1", "{:.1%}"),
     "rms_f1": ("RMS-F1", "{:.1f}"),
     "rnss": ("RNSS", "{:.1f}"),
     "element_f1": ("element F1", "{:.1%}"),
@@ -26,30 +28,33 @@ CAPTIONS = {
 }
 """What stands for each figure where it cannot be seen, by the name of its file."""
 
+BASELINES = (
+    "- *blank image*: the same reader before a white page; *typical answer*: the training answer "
+    "that fits most questions of the task"
+)
+
 
 def write_report(report: dict[str, Any], run_dir: Path, pictures: list[Path]) -> None:
-    """Write ``report.json`` and ``report.md``, and print the table of tasks."""
-    reader, data = report["reader"], report["data"]
+    """Write ``report.json`` and ``report.md`` of a training run, and print the table of tasks."""
     submodels = report["submodels"]
     if submodels:
         pictures = [*pictures, *write_depth_figures(submodels, run_dir / "figures")]
+    tasks = task_table({"test": report})
+    depths = ["", *depth_table(submodels)] if submodels else []
     lines = [
-        *task_table(report),
+        *tasks,
+        *kind_table({"test": report}),
+        *abstention_table(report["abstention"]),
+        *depths,
         "",
-        *([*kind_table(report), ""] if any(report["kinds"]) else []),
-        *([*depth_table(submodels), ""] if submodels else []),
-        *(f"![{CAPTIONS[file.stem]}]({file.relative_to(run_dir)})" for file in pictures),
-        "",
+        *picture_lines(pictures, run_dir),
         f"- {report['steps']} steps, {report['images_seen']:,} pictures and "
         f"{report['tokens_seen']:,} tokens in {report['training_seconds']:.0f} s of training, "
         f"{report['seconds']:.0f} s in all, precision {report['precision']}",
-        f"- data: {data['name']}, {data['charts']:,} training charts, "
-        f"{data['test_charts']:,} test charts",
+        data_line(report["data"]),
         *_letters(report["letters_read"]),
-        f"- reader: {reader['name']}, {reader['parameters']:,} parameters, pictures of "
-        f"{reader['image_size'][1]} x {reader['image_size'][0]} pixels",
-        "- *blank image*: the same reader before a white page; *typical answer*: the training "
-        "answer that fits most questions of the task",
+        reader_line(report["reader"]),
+        BASELINES,
         *(
             [
                 "- sub-models: the decoder's first layers with its norm and head; answers per "
@@ -59,24 +64,142 @@ def write_report(report: dict[str, Any], run_dir: Path, pictures: list[Path]) ->
             else []
         ),
     ]
-    shown = [*task_table(report), *(["", *depth_table(submodels)] if submodels else [])]
-    publish(report, run_dir, lines, shown)
+    publish(report, run_dir, lines, [*tasks, *depths])
+
+
+def write_evaluation(report: dict[str, Any], run_dir: Path, pictures: list[Path]) -> None:
+    """Write ``report.json`` and ``report.md`` of an evaluation, and print its tables."""
+    splits = report["splits"]
+    parts = splits | {"all": report} if len(splits) > 1 else splits
+    tables = [
+        *task_table(parts),
+        *kind_table(parts),
+        *abstention_table(report["abstention"]),
+    ]
+    notes = [f"- {note}" for note in report["notes"]]
+    beams = report["beams"]
+    lines = [
+        *tables,
+        "",
+        *picture_lines(pictures, run_dir),
+        f"- answered {'greedily' if beams == 1 else f'by beam search of {beams}'} in "
+        f"{report['seconds']:.0f} s, precision {report['precision']}: `answers.jsonl`",
+        *(data_line(data, split) for split, found in splits.items() for data in found["data"]),
+        *notes,
+        reader_line(report["reader"]),
+        BASELINES,
+    ]
+    publish(report, run_dir, lines, [*tables, *([""] if notes else []), *notes])
+
+
+def picture_lines(pictures: list[Path], run_dir: Path) -> list[str]:
+    """The figures of a report, and a blank line."""
+    return [*(f"![{CAPTIONS[file.stem]}]({file.relative_to(run_dir)})" for file in pictures), ""]
+
+
+def data_line(data: dict[str, Any], split: str = "") -> str:
+    """The data with their sizes and what was left out; nothing of splits that were not opened."""
+    parts = [f"{data['name']}, {split}" if split else data["name"]]
+    for key, what in (
+        ("charts", "training charts"),
+        ("test_charts", "test charts"),
+        ("without_answer", "records without an answer left out"),
+        ("truncated", "answers cut in training at the decoder's limit"),
+        ("test_pictures_in_train", "test pictures that were trained on"),
+    ):
+        if data.get(key):
+            parts.append(f"{data[key]:,} {what}")
+    return f"- data: {', '.join(parts)}"
+
+
+def reader_line(reader: dict[str, Any]) -> str:
+    """The reader with its size and that of its pages."""
+    height, width = reader["image_size"]
+    return (
+        f"- reader: {reader['name']}, {reader['parameters']:,} parameters, pictures of "
+        f"{width} x {height} pixels"
+    )
 
 
 def _letters(share: float | None) -> list[str]:
     return [] if share is None else [f"- {share:.1%} of the letters of the test charts are read"]
 
 
-def task_table(report: dict[str, Any]) -> list[str]:
-    """Each task's measures beside those of the baselines."""
-    baselines = report["baselines"]
-    cells = [["task", "measure", "reader", *baselines, "asked"]]
-    for task, scores in report["tasks"].items():
-        for measure, (title, form) in SHOWN.items():
-            if measure in scores:
-                others = [form.format(one[task][measure]) for one in baselines.values()]
-                cells.append([task, title, form.format(scores[measure]), *others, str(scores["n"])])
-    return aligned(cells)
+def task_table(parts: Mapping[str, dict[str, Any]]) -> list[str]:
+    """Each task's measures beside those of the baselines.
+
+    Args:
+        parts: scores (see `belvedere.runs.chart_answers.Outcome`) by the name of their split, which
+            is told where there are several.
+    """
+    baselines = _baselines(parts)
+    cells = [["split", "task", "measure", "reader", *baselines, "asked"]]
+    for split, scores in parts.items():
+        others = [scores["baselines"].get(name, {}) for name in baselines]
+        for task, measures in scores["tasks"].items():
+            for measure, (title, _) in SHOWN.items():
+                if measure in measures:
+                    found = [_cell(one, task, measure) for one in (scores["tasks"], *others)]
+                    cells.append([split, task, title, *found, str(measures["n"])])
+    return aligned(cells if len(parts) > 1 else [row[1:] for row in cells])
+
+
+def kind_table(parts: Mapping[str, dict[str, Any]]) -> list[str]:
+    """Each task's headline measure for each kind of chart or group of questions.
+
+    Args:
+        parts: as of `task_table`.
+
+    Returns:
+        A table after a line that says what its brackets are; nothing where there are no kinds.
+    """
+    baselines = _baselines(parts)
+    named = [(split, kind) for split, scores in parts.items() for kind in scores["kinds"]]
+    tasks = [task for task in HEADLINE if any(task in parts[s]["kinds"][kind] for s, kind in named)]
+    titles = [f"{task}, {SHOWN[HEADLINE[task]][0]}" for task in tasks]
+    cells = [["split", "charts", *titles]]
+    for split, kind in named:
+        scores = parts[split]
+        others = [scores["baselines_by_kind"].get(name, {}).get(kind, {}) for name in baselines]
+        row = [split, kind]
+        for task in tasks:
+            own, *rest = (
+                _cell(one, task, HEADLINE[task]) for one in (scores["kinds"][kind], *others)
+            )
+            row.append(f"{own} ({', '.join(rest)})")
+        cells.append(row)
+    if not named:
+        return []
+    table = aligned(cells if len(parts) > 1 else [row[1:] for row in cells])
+    return ["", f"By kind, in brackets {' and '.join(baselines)}:", "", *table]
+
+
+def abstention_table(abstentions: Mapping[str, dict[str, float]]) -> list[str]:
+    """How often the reader says ``no chart``, and how sure it is of its answers.
+
+    Args:
+        abstentions: of `belvedere.runs.chart_answers.Outcome`.
+
+    Returns:
+        A blank line and a table; no line where nothing was measured.
+    """
+    if not abstentions:
+        return []
+    cells = [["pictures", 'answered "no chart"', "mean confidence", "asked"]]
+    for kind, found in abstentions.items():
+        share, sure = f"{found['no_chart']:.0%}", f"{found['confidence']:.2f}"
+        cells.append([kind, share, sure, f"{found['n']:.0f}"])
+    return ["", *aligned(cells)]
+
+
+def _baselines(parts: Mapping[str, dict[str, Any]]) -> list[str]:
+    """The names of all baselines, in order."""
+    return list(dict.fromkeys(name for scores in parts.values() for name in scores["baselines"]))
+
+
+def _cell(scores: Mapping[str, Mapping[str, float]], task: str, measure: str) -> str:
+    """A measure in its form, or a dash where the task was not asked."""
+    return SHOWN[measure][1].format(scores[task][measure]) if task in scores else "-"
 
 
 def depth_table(submodels: list[dict[str, Any]]) -> list[str]:
@@ -97,23 +220,4 @@ def depth_table(submodels: list[dict[str, Any]]) -> list[str]:
                 f"{row['speedup']:.2f}x",
             ]
         )
-    return aligned(cells)
-
-
-def kind_table(report: dict[str, Any]) -> list[str]:
-    """Each task's headline measure for each kind of chart, and the blank image's in brackets."""
-    tasks = [task for task in HEADLINE if task in report["tasks"]]
-    cells = [["chart", *(f"{task}, {SHOWN[HEADLINE[task]][0]}" for task in tasks)]]
-    blank = report["baselines_by_kind"]["blank image"]
-    for kind, found in report["kinds"].items():
-        row = [kind]
-        for task in tasks:
-            measure = HEADLINE[task]
-            form = SHOWN[measure][1]
-            row.append(
-                f"{form.format(found[task][measure])} ({form.format(blank[kind][task][measure])})"
-                if task in found
-                else "-"
-            )
-        cells.append(row)
     return aligned(cells)

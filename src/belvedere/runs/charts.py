@@ -1,23 +1,26 @@
 """Trains a chart reader, lets it answer, and reports each task beside its baselines."""
 
-import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
-from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from transformers import PreTrainedTokenizerBase
 
-from belvedere.charts.tasks import Example
 from belvedere.data.charts import ChartDataModule
-from belvedere.metrics.chart_baselines import answered_blindly, typical_answers
-from belvedere.metrics.chart_tasks import Answered, scores_by_kind, task_scores
+from belvedere.metrics.chart_baselines import answered_blindly
 from belvedere.runs.callbacks import StepClock
+from belvedere.runs.chart_answers import (
+    Outcome,
+    answer_blank,
+    answer_without_chart,
+    at_work,
+    check_tasks,
+    gathered,
+    typical,
+    write_answers,
+)
 from belvedere.runs.chart_figures import ChartPages
 from belvedere.runs.chart_report import write_report
 from belvedere.runs.chart_submodels import submodel_rows
@@ -31,10 +34,8 @@ from belvedere.runs.training import (
     run_facts,
 )
 from belvedere.unichart.loading import Reader, save_reader
+from belvedere.unichart.model import ChartModel, ChartModelConfig
 from belvedere.unichart.module import UniChartModule
-
-SEEN_FOR_TYPICAL = 300
-"""Training charts in which the typical answers are looked for."""
 
 
 def train(config: DictConfig) -> dict[str, Any]:
@@ -46,15 +47,12 @@ def train(config: DictConfig) -> dict[str, Any]:
     reader: Reader = instantiate(config.reader)
     tokenizer = reader.tokenizer()
     model = reader.load(len(tokenizer))
-    shape = model.config
-    datamodule: ChartDataModule = instantiate(
-        config.data,
-        tokenizer=tokenizer,
-        image_size=shape.image_size,
-        positions=shape.decoder.max_positions,
-    )
+    datamodule = data_for(model.config, tokenizer, config.data)
     module: UniChartModule = instantiate(config.model, model=model.train(), tokenizer=tokenizer)
+    if model.letters is not None and not module.letters_weight:
+        model.letters.requires_grad_(False)  # several processes wait for all gradients there are
     datamodule.setup()  # every split: a missing test set is to be found before the training
+    check_tasks(tokenizer, datamodule.rows["test"].charts)
     run_dir = open_run(config)
     clock, pages = StepClock(), ChartPages(run_dir)
     trainer = build_trainer(config, run_dir, [clock, pages])
@@ -63,63 +61,62 @@ def train(config: DictConfig) -> dict[str, Any]:
         module, datamodule=datamodule, ckpt_path=checkpoint_to_resume(config), weights_only=True
     )
     trainer.test(module, datamodule=datamodule, verbose=False)
-    answered = module.answered
-    blank = answer_blank(module, datamodule) if answered else []
+    for depth, found in module.answered_by_depth.items():
+        module.answered_by_depth[depth] = gathered(found)
+    outcome, submodels = Outcome(), []
+    if module.answered:
+        with at_work(trainer, module):
+            blank = gathered(answer_blank(module, datamodule))
+            without = answer_without_chart(module, datamodule)
+            if module.early:
+                submodels = submodel_rows(module, datamodule, config.speed.repeats)
+        guesses = typical(datamodule.rows["train"].charts)
+        guessed = answered_blindly(module.answered, guesses)
+        outcome = Outcome(module.answered, blank, guessed, without)
     report = {
         **run_facts(config, trainer, clock, start),
         "images_seen": clock.images_seen,
-        "data": datamodule.summary(),
-        "reader": {
-            "name": reader.name,
-            "image_size": list(shape.image_size),
-            "parameters": sum(p.numel() for p in model.parameters()),
-        },
+        "data": datamodule.summary() | {"truncated": clock.truncated},
+        "reader": reader_facts(reader.name, model),
         "letters_read": module.share_of_letters(),
-        "tasks": task_scores(answered),
-        "baselines": {
-            "blank image": task_scores(blank),
-            "typical answer": task_scores(typical(datamodule, answered)),
-        },
-        "submodels": (
-            submodel_rows(module, datamodule, config.speed.repeats)
-            if module.early and answered
-            else []
-        ),
-        "kinds": scores_by_kind(answered),
-        "baselines_by_kind": {"blank image": scores_by_kind(blank)},
+        "submodels": submodels,
+        **outcome.scores(),
     }
     if trainer.is_global_zero:
         folder = run_dir / "checkpoints" / "model"
         save_reader(model, folder)
         tokenizer.save_pretrained(folder)
-        write_answers(answered, run_dir / "answers.jsonl")
+        write_answers({"test": outcome.answered}, run_dir / "answers.jsonl")
         write_report(report, run_dir, pages.files)
     return report
 
 
-@torch.no_grad()
-def answer_blank(module: UniChartModule, datamodule: ChartDataModule) -> list[Answered]:
-    """The answers to the test questions about a white page: what is known without looking."""
-    module.eval()
-    found: list[Answered] = []
-    for batch in datamodule.test_dataloader():
-        moved = datamodule.transfer_batch_to_device(batch, module.device, 0)
-        moved["pixels"] = torch.full_like(moved["pixels"], 255)
-        found += module.answer(moved)
-    return found
+def reader_facts(name: str, model: ChartModel) -> dict[str, Any]:
+    """What a report says of the reader."""
+    return {
+        "name": name,
+        "image_size": list(model.config.image_size),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
 
 
-def typical(datamodule: ChartDataModule, answered: Sequence[Answered]) -> list[Answered]:
-    """The test questions with the training answer to each task that fits most."""
-    charts = datamodule.rows["train"].charts
-    seen: list[Example] = [
-        example for chart in islice(charts, SEEN_FOR_TYPICAL) for example in chart.examples
-    ]
-    return answered_blindly(answered, typical_answers(seen))
+def data_for(
+    shape: ChartModelConfig, tokenizer: PreTrainedTokenizerBase, config: DictConfig, **changes: Any
+) -> ChartDataModule:
+    """The data that a configuration names, on pages and in texts of the size that a reader takes.
 
-
-def write_answers(answered: Sequence[Answered], file: Path) -> None:
-    """Every answer with its question, what would have been right, and the confidence."""
-    with file.open("w", encoding="utf-8") as opened:
-        for one in answered:
-            opened.write(json.dumps(asdict(one), ensure_ascii=False) + "\n")
+    Args:
+        shape: of the reader.
+        tokenizer: of the reader.
+        config: of the data; its ``positions`` may make texts shorter than the reader could take.
+        changes: of the configuration.
+    """
+    longest = shape.decoder.max_positions
+    datamodule: ChartDataModule = instantiate(
+        config,
+        tokenizer=tokenizer,
+        image_size=shape.image_size,
+        positions=min(config.get("positions") or longest, longest),
+        **changes,
+    )
+    return datamodule

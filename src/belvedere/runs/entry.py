@@ -20,7 +20,11 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 
 
-def run_verb(verb: Callable[[DictConfig], object], config_name: str) -> None:
+def run_verb(
+    verb: Callable[[DictConfig], object],
+    config_name: str,
+    interrupted: str = "continue with the same command and resume=true",
+) -> None:
     """Run a verb on the configuration of the command line; bad input ends with exit code 2.
 
     It is then told in one line on stderr; with ``HYDRA_FULL_ERROR=1`` in the environment the
@@ -29,6 +33,7 @@ def run_verb(verb: Callable[[DictConfig], object], config_name: str) -> None:
     Args:
         verb: what to do.
         config_name: the file in ``configs/`` that the command line completes.
+        interrupted: what to do after Ctrl-C.
     """
     register_resolvers()
     full_error = os.environ.get("HYDRA_FULL_ERROR", "") not in ("", "0")
@@ -36,16 +41,16 @@ def run_verb(verb: Callable[[DictConfig], object], config_name: str) -> None:
 
     # Errors of the verb are met within the job: outside, Hydra has added a line of its own.
     def job(config: DictConfig) -> None:
-        with one_line(full_error):
+        with one_line(full_error, interrupted):
             verb(config)
 
     main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)
-    with one_line(full_error):
+    with one_line(full_error, interrupted):
         main(job)()
 
 
 @contextmanager
-def one_line(full_error: bool) -> Iterator[None]:
+def one_line(full_error: bool, interrupted: str) -> Iterator[None]:
     """End the program with one line and a code where the input is bad, or on Ctrl-C."""
     try:
         yield
@@ -55,7 +60,7 @@ def one_line(full_error: bool) -> Iterator[None]:
         print(f"error: {explain(error)}", file=sys.stderr)
         sys.exit(BAD_INPUT)
     except KeyboardInterrupt:
-        print("interrupted: continue with the same command and resume=true", file=sys.stderr)
+        print(f"interrupted: {interrupted}", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 

@@ -45,8 +45,8 @@ def write_report(report: dict[str, Any], run_dir: Path, samples: dict[str, list[
 def publish(report: dict[str, Any], run_dir: Path, lines: list[str], shown: list[str]) -> None:
     """Write ``report.json`` and, under a heading, ``report.md``; print what is to be shown."""
     (run_dir / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    heading = f"# {report['experiment']} ({report['scale']}, seed {report['seed']})"
-    text = "\n".join([heading, "", *lines])
+    trained = f" ({report['scale']}, seed {report['seed']})" if "scale" in report else ""
+    text = "\n".join([f"# {report['experiment']}{trained}", "", *lines])
     (run_dir / "report.md").write_text(text + "\n", encoding="utf-8")
     print("\n".join(["", *shown, "", f"report: {run_dir / 'report.md'}"]))
 

@@ -14,6 +14,7 @@ from hydra.utils import instantiate
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from transformers.utils import logging as transformers_logging
 
@@ -101,7 +102,7 @@ def quiet() -> None:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     warnings.filterwarnings("ignore", module="lightning|torch|torchdata")
-    for name in ("lightning.pytorch", "lightning.fabric"):
+    for name in ("lightning.pytorch", "lightning.fabric", "huggingface_hub"):
         logging.getLogger(name).setLevel(logging.ERROR)
     torch.set_float32_matmul_precision("high")
 
@@ -131,8 +132,14 @@ def check_machine(config: DictConfig) -> None:
 
 
 def open_run(config: DictConfig) -> Path:
-    """Make the run's folder with its configuration, and let ``latest`` point to it."""
+    """Make the run's folder with its configuration, and let ``latest`` point to it.
+
+    Of several processes only the first one does: the folders of the others are named after a later
+    moment, and nothing is written to them.
+    """
     run_dir = Path(config.run_dir)
+    if getattr(rank_zero_only, "rank", 0):
+        return run_dir
     try:
         (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
         OmegaConf.save(config, run_dir / "config.yaml", resolve=True)

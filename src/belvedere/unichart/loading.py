@@ -2,7 +2,7 @@
 
 import copy
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from belvedere.charts.tasks import ANSWER, TOKENS
 from belvedere.errors import BadInput
 from belvedere.unichart.hub import from_hub
 from belvedere.unichart.model import (
@@ -33,23 +34,35 @@ class Reader:
             or hub name in Donut's and UniChart's layout.
         tokenizer_name: a folder or hub name; by default that of the reader.
         image_size: (height, width) in pixels to use it at; by default as it was made.
+        fresh_decoder: keep what sees, and start the text decoder anew for the tokenizer.
+        task_tokens: give the tokenizer the tasks' tokens that it lacks, and the decoder embeddings
+            of them, as UniChart did with Donut's.
+        remedy: what to do where a local folder is not there yet.
     """
 
     name: str
     tokenizer_name: str | None = None
     image_size: tuple[int, int] | None = None
+    fresh_decoder: bool = False
+    task_tokens: bool = False
+    remedy: str | None = None
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer. Raises `BadInput` where it cannot be found."""
         name = self.tokenizer_name or self.name
         try:
-            return AutoTokenizer.from_pretrained(name)
-        except (OSError, ValueError) as error:
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
+        except Exception as error:  # a damaged file raises errors of several kinds
+            absent = self.remedy if not Path(name).exists() else None
             raise BadInput(
                 f"there is no tokenizer in {name}",
                 where="reader.tokenizer_name",
-                remedy="name a folder with one, e.g. of python -m belvedere.charts.tokenizer",
+                remedy=absent
+                or "name a folder with one, e.g. of python -m belvedere.charts.tokenizer",
             ) from error
+        if self.task_tokens:
+            tokenizer.add_tokens([*TOKENS.values(), ANSWER], special_tokens=True)
+        return tokenizer
 
     def load(self, vocabulary: int) -> ChartModel:
         """The model, in eval mode.
@@ -66,6 +79,10 @@ class Reader:
             model = load_reader(Path(self.name))
         else:
             model = from_hub(self.name)
+        if self.fresh_decoder:
+            model = with_fresh_decoder(model, vocabulary)
+        if self.task_tokens and model.config.vocab_size < vocabulary:
+            model = with_tokens(model, vocabulary)
         if model.config.vocab_size < vocabulary:
             raise BadInput(
                 f"the model has {model.config.vocab_size} tokens, its tokenizer {vocabulary}",
@@ -76,6 +93,30 @@ class Reader:
             height, width = self.image_size
             model.set_image_size((height, width))
         return model.eval()
+
+
+def with_fresh_decoder(model: ChartModel, vocabulary: int) -> ChartModel:
+    """A reader with the encoder and letter head of another, and a random decoder.
+
+    The decoder has the shape of the model's size where that has a name.
+
+    Args:
+        model: its parts are moved, not copied.
+        vocabulary: tokens of the new decoder.
+    """
+    decoder = (
+        SIZES[model.config.name].decoder if model.config.name in SIZES else model.config.decoder
+    )
+    fresh = ChartModel(replace(model.config, vocab_size=vocabulary, decoder=decoder))
+    fresh.encoder, fresh.letters = model.encoder, model.letters
+    return fresh
+
+
+def with_tokens(model: ChartModel, vocabulary: int) -> ChartModel:
+    """The same reader with embeddings of more tokens, which begin near the mean of the others."""
+    model.decoder.resize_token_embeddings(vocabulary)
+    model.config = replace(model.config, vocab_size=vocabulary)
+    return model
 
 
 def save_reader(model: ChartModel, folder: Path, dtype: torch.dtype | None = None) -> None:

@@ -43,7 +43,7 @@ SINE_TEMPERATURE = 100.0
 """The longest wave of 2D positions is some 600 states long: pages are far smaller than texts."""
 DONUT_VOCABULARY = 57_525
 TASK_TOKENS = 5
-"""``<extract_data_table> <summarize_chart> <chartqa> <opencqa>`` and ``<s_answer>``."""
+"""The paper's: ``<extract_data_table> <summarize_chart> <chartqa> <opencqa> <s_answer>``."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,7 @@ class DecoderConfig:
         dropout: of embeddings and of each sub-layer's output.
         max_positions: longest prompt and answer together, in tokens.
         tied_head: whether the head shares the embedding's weight.
+        init_std: of random weights; mBART's suits its width, a narrow decoder wants larger ones.
     """
 
     layers: int = 4
@@ -122,6 +123,7 @@ class DecoderConfig:
     dropout: float = 0.1
     max_positions: int = 1536
     tied_head: bool = True
+    init_std: float = 0.02
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,7 @@ class ChartModelConfig:
             max_position_embeddings=shape.max_positions,
             dropout=shape.dropout,
             tie_word_embeddings=shape.tied_head,
+            init_std=shape.init_std,
             pad_token_id=self.pad_id,
             bos_token_id=self.bos_id,
             eos_token_id=self.eos_id,
@@ -204,7 +207,9 @@ SIZES: dict[str, ChartModelConfig] = {
             drop_path=0.0,
             positions="sine",
         ),
-        decoder=DecoderConfig(layers=3, d_model=192, heads=6, ffn=512, max_positions=512),
+        decoder=DecoderConfig(
+            layers=3, d_model=192, heads=6, ffn=512, max_positions=640, init_std=0.045
+        ),
     ),
     "base": ChartModelConfig(name="base", image_size=(960, 960)),
 }

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from belvedere.charts.tasks import TaskName
+from belvedere.charts.tasks import NO_CHART, TaskName
 from belvedere.charts.tokenizer import encode_prompt
 from belvedere.data.pictures import normalised
 from belvedere.errors import BadInput
@@ -18,6 +18,7 @@ from belvedere.optimisation import Optimisation
 from belvedere.submodels.backbone import num_layers_of, validate_depths
 from belvedere.submodels.losses import HeadLosses, head_losses
 from belvedere.submodels.speed import now
+from belvedere.unichart.guidance import Guidance
 from belvedere.unichart.model import Answers, ChartModel
 
 
@@ -50,6 +51,8 @@ class UniChartModule(LightningModule):
         tokenizer: of its texts.
         optimisation: optimiser and schedule.
         letters_weight: of the loss of `LetterHead`; 0 leaves it out, as in the paper.
+        guidance_weight: of the loss that shows the decoder where each token is read
+            (`belvedere.unichart.guidance`); 0 leaves it out, as in the paper.
         beams: of the search for answers.
         new_tokens: the longest answer that is generated, for each task.
         depths: decoder layers of the cut readers, ascending; the full reader is there in any case.
@@ -71,6 +74,7 @@ class UniChartModule(LightningModule):
         tokenizer: PreTrainedTokenizerBase,
         optimisation: Optimisation,
         letters_weight: float = 0.0,
+        guidance_weight: float = 0.0,
         beams: int = 4,
         new_tokens: dict[TaskName, int] | int = 256,
         depths: Sequence[int] = (),
@@ -83,6 +87,7 @@ class UniChartModule(LightningModule):
         self.tokenizer = tokenizer
         self.optimisation = optimisation
         self.letters_weight = letters_weight
+        self.guidance_weight = guidance_weight
         self.beams = beams
         self.new_tokens = new_tokens
         if letters_weight and model.letters is None:
@@ -117,8 +122,16 @@ class UniChartModule(LightningModule):
             losses.append(self.letters_weight * loss)
             self.log("train/letters_read", read / there.clamp(min=1), prog_bar=True)
         if len(batch["ids"]):
-            answers = self._losses(self.model.encode(pixels, details), batch)
+            guidance = Guidance(self.model.decoder)
+            with guidance.watching():
+                answers = self._losses(self.model.encode(pixels, details), batch)
             losses.append(answers.loss)
+            looks = self.states_at(batch["looks"])
+            if self.guidance_weight and (looks >= 0).any():
+                loss, share = guidance.loss(looks)
+                losses.append(self.guidance_weight * loss)
+                self.log("train/guidance", loss.detach())
+                self.log("train/looks_right", share, prog_bar=True)
             self.log("train/loss", answers.loss.detach(), prog_bar=True)
             if self.early:
                 for depth, ce in zip(self.depths, answers.ce, strict=True):
@@ -130,6 +143,20 @@ class UniChartModule(LightningModule):
                 remedy="give 1 or more, or model.letters_weight=1 data.letters=true",
             )
         return torch.stack(losses).sum()
+
+    def states_at(self, places: Tensor) -> Tensor:
+        """The number of the state that sees each point of a page.
+
+        Args:
+            places: [..., 2], x and y in pixels; negative where there is no point.
+
+        Returns:
+            [...], -1 where there is none.
+        """
+        stride = self.model.config.encoder.stride
+        columns = -(-self.model.config.image_size[1] // stride)
+        across, down = (places / stride).floor().long().unbind(-1)
+        return torch.where(places[..., 0] < 0, -1, down * columns + across)
 
     def name_of(self, depth: int) -> str:
         """What logs and reports call the reader of a depth."""
@@ -219,6 +246,8 @@ class UniChartModule(LightningModule):
     ) -> list[Answered]:
         """Answers to a batch's questions.
 
+        The confidence in ``no chart`` is the probability that there is one after all.
+
         Args:
             batch: see `belvedere.data.charts.ChartDataModule`.
             reader: who answers; by default the full reader.
@@ -231,7 +260,12 @@ class UniChartModule(LightningModule):
         for asked in self.asked(batch):
             answers = self.generate(asked, reader, states)
             texts = self.tokenizer.batch_decode(answers.tokens(), skip_special_tokens=True)
-            for i, text, sure in zip(asked.texts, texts, answers.confidence.tolist(), strict=True):
+            whole = answers.total.exp().tolist()
+            sures = [
+                1 - share if text.strip() == NO_CHART else sure
+                for text, share, sure in zip(texts, whole, answers.confidence.tolist(), strict=True)
+            ]
+            for i, text, sure in zip(asked.texts, texts, sures, strict=True):
                 example = batch["examples"][i]
                 accepted = example.accepted or (example.answer,)
                 found[i] = Answered(

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from belvedere.charts.letters import CLASSES, NOTHING
+from belvedere.charts.letters import CLASSES, NOTHING, UNKNOWN
 
 NOTHING_WEIGHT = 0.1
 """Of cells without a letter in the loss: there are some twenty for each letter."""
@@ -31,15 +31,17 @@ class LetterHead(nn.Module):
 
         Args:
             details: [batch, width, rows, columns].
-            letters: [batch, rows, columns], the classes.
+            letters: [batch, rows, columns], the classes; `UNKNOWN` cells do not count.
 
         Returns:
             The loss, and [2]: letters that are named right, letters.
         """
         scores = self(details)
-        there = letters != NOTHING
-        weights = torch.where(there, 1.0, NOTHING_WEIGHT)
-        each = F.cross_entropy(scores.flatten(0, 2).float(), letters.flatten(), reduction="none")
+        there = letters > NOTHING
+        weights = torch.where(there, 1.0, NOTHING_WEIGHT).masked_fill(letters == UNKNOWN, 0.0)
+        each = F.cross_entropy(
+            scores.flatten(0, 2).float(), letters.flatten(), reduction="none", ignore_index=UNKNOWN
+        )
         right = (scores.argmax(-1) == letters) & there
-        loss = (each * weights.flatten()).sum() / weights.sum()
+        loss = (each * weights.flatten()).sum() / weights.sum().clamp(min=NOTHING_WEIGHT)
         return loss, torch.stack([right.sum(), there.sum()])

@@ -1,0 +1,198 @@
+"""Where in its picture a chart's answer is read, letter by letter.
+
+Names stand in ticks and legends, values in labels where there are any. Other values are read at the
+end of their mark and at the nearest tick of the axis. A small reader is shown where to look while
+it learns (`belvedere.unichart.guidance`).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from belvedere.charts.tables import CELL, ROW, escape, parse
+
+Point = tuple[float, float]
+Place = Point | None
+VALUE_LETTERS = frozenset("0123456789.-")
+
+
+class Look(NamedTuple):
+    """What one letter of an answer is read off.
+
+    Attributes:
+        place: where it stands, or the mark that shows it.
+        tick: for a mark, where the digit of the nearest tick stands that corresponds to the letter.
+    """
+
+    place: Place = None
+    tick: Place = None
+
+
+UNSEEN = Look()
+"""Of a letter that stands nowhere in the picture."""
+Looks = Sequence[Look]
+
+
+class Spelled:
+    """Cells and where they are read, joined as `belvedere.charts.tables.linearise` does."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.looks: list[Look] = []
+
+    def add(self, cell: str, looks: Looks, separator: str = "") -> None:
+        """Add a cell.
+
+        Args:
+            cell: as it is read.
+            looks: one for each letter of the cell; others are of no use and dropped.
+            separator: written before it, unless it is the first.
+        """
+        written = escape(cell)
+        if self.text:
+            self.text += separator
+            self.looks += [UNSEEN] * len(separator)
+        self.text += written
+        self.looks += looks if len(looks) == len(written) else [UNSEEN] * len(written)
+
+
+def texts_read(record: Mapping[str, Any]) -> Spelled:
+    """All texts of a picture, each a cell, in the order that its record has them."""
+    found = Spelled()
+    for text in record["texts"]:
+        if text["text"].strip():
+            found.add(_shown(text), _letters(text), CELL)
+    return found
+
+
+def table_read(record: Mapping[str, Any]) -> Spelled:
+    """The data table; its text is the record's own."""
+    (corner, *columns), *rows = parse(record["table"])
+    marks = marks_by_cell(record)
+    found = Spelled()
+    found.add(corner, name_looks(record, corner))
+    for column in columns:
+        found.add(column, name_looks(record, column), CELL)
+    for label, *values in rows:
+        ends = [marks.get((label, column)) for column in columns]
+        found.add(label, label_looks(record, label, ends[0]), ROW)
+        for value, end in zip(values, ends, strict=True):
+            found.add(value, value_looks(record, value, end), CELL)
+    return found
+
+
+def marks_by_cell(record: Mapping[str, Any]) -> dict[tuple[str, str], Point]:
+    """The end of each mark, by its row and column."""
+    return {
+        (label, mark["series"]): end_of(mark, i, record["kind"])
+        for mark in record["marks"]
+        for i, label in enumerate(mark["labels"])
+    }
+
+
+def end_of(mark: Mapping[str, Any], index: int, kind: str) -> Point:
+    """Where a mark ends that shows a value: the far edge of a bar, else the point or the middle."""
+    if mark["points"]:
+        x, y = mark["points"][min(index, len(mark["points"]) - 1)]
+        return x, y
+    x0, y0, x1, y1 = mark["box"]
+    negative = mark["values"][index] < 0
+    if kind == "horizontal bar":
+        return (x0 if negative else x1), (y0 + y1) / 2
+    return (x0 + x1) / 2, (y1 if negative else y0)
+
+
+def name_looks(record: Mapping[str, Any], name: str) -> Looks:
+    """The letters of a series or axis: those of a text that says just this, or else has it."""
+    wanted = name.lower()
+    texts = [(_shown(text).lower(), text) for text in record["texts"]]
+    for text, entry in sorted(texts, key=lambda pair: pair[0] != wanted):
+        at = text.find(wanted)
+        if at >= 0:
+            return _letters(entry)[at : at + len(wanted)]
+    return []
+
+
+def label_looks(record: Mapping[str, Any], label: str, mark: Place) -> Looks:
+    """The letters of a row's label: of the text that says so and is in line with its mark.
+
+    The labels of pies have the value in the same text. Those of a scatter chart are numbers, read
+    off the mark and its axis.
+    """
+    if record["kind"] == "scatter":
+        return _off_mark(record, label, mark, across=True)
+    found = [text for text in record["texts"] if _shown(text) == label]
+    if found:
+        return _letters(min(found, key=lambda text: _offset(text, mark)))
+    labels = [text for text in record["texts"] if text["role"] == "value"]
+    inside = [text for text in labels if _shown(text).startswith(label)]
+    return _letters(inside[0])[: len(label)] if inside else []
+
+
+def value_looks(record: Mapping[str, Any], value: str, mark: Place) -> Looks:
+    """The digits of a value: of the nearest label that ends with them, or else off the mark."""
+    found: list[tuple[bool, float, Looks]] = []
+    for text in record["texts"]:
+        if text["role"] == "value":
+            kept = _digits(text)
+            digits = "".join(letter for letter, _ in kept)
+            if digits.endswith(value):
+                looks = [look for _, look in kept[-len(value) :]]
+                found.append((digits != value, _distance(looks[0], mark), looks))
+    if found:
+        return min(found, key=lambda one: one[:2])[2]
+    return _off_mark(record, value, mark, across=record["kind"] == "horizontal bar")
+
+
+def _off_mark(record: Mapping[str, Any], value: str, mark: Place, *, across: bool) -> Looks:
+    """The looks at a mark, and at the digits of the tick that is nearest to it along its axis.
+
+    Args:
+        record: of the chart.
+        value: that is shown.
+        mark: its end.
+        across: whether the axis is the horizontal one.
+    """
+    if mark is None:
+        return []
+    role, axis = ("x tick", 0) if across else ("y tick", 1)
+    ticks = []
+    for text in record["texts"]:
+        digits = _digits(text) if text["role"] == role else []
+        if any(letter.isdigit() for letter, _ in digits):
+            middle = (text["box"][axis] + text["box"][axis + 2]) / 2
+            ticks.append((abs(middle - mark[axis]), [look.place for _, look in digits]))
+    if not ticks or record["kind"] in {"pie", "donut"}:
+        return [Look(mark)] * len(value)
+    _, nearest = min(ticks, key=lambda tick: tick[0])
+    return [Look(mark, nearest[min(i, len(nearest) - 1)]) for i in range(len(value))]
+
+
+def _digits(text: Mapping[str, Any]) -> list[tuple[str, Look]]:
+    """The letters of a text that a number is made of, as a table writes it."""
+    shown = _shown(text).replace("−", "-")
+    pairs = zip(shown, _letters(text), strict=True)
+    return [(letter, look) for letter, look in pairs if letter in VALUE_LETTERS]
+
+
+def _distance(look: Look, mark: Place) -> float:
+    if look.place is None or mark is None:
+        return 0.0
+    return (look.place[0] - mark[0]) ** 2 + (look.place[1] - mark[1]) ** 2
+
+
+def _shown(text: Mapping[str, Any]) -> str:
+    """A text on one line, letter for letter."""
+    shown: str = text["text"].replace("\n", " ")
+    return shown
+
+
+def _letters(text: Mapping[str, Any]) -> Looks:
+    """The middle of each letter of a text."""
+    return [Look((x, y)) for x, y in text["characters"]]
+
+
+def _offset(text: Mapping[str, Any], mark: Place) -> float:
+    if mark is None:
+        return 0.0
+    x0, y0, x1, y1 = text["box"]
+    return min(abs((x0 + x1) / 2 - mark[0]), abs((y0 + y1) / 2 - mark[1]))

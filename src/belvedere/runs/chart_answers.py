@@ -1,0 +1,176 @@
+"""A reader's answers to test questions, those of its baselines, and how well all of them score."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from lightning.pytorch import Trainer
+from transformers import PreTrainedTokenizerBase
+
+from belvedere.charts.tasks import ANSWER, TOKENS, TaskName
+from belvedere.data.chart_corpus import NotCharts
+from belvedere.data.chartqa import GROUPS
+from belvedere.data.charts import ChartDataModule, ChartRows, Charts
+from belvedere.data.downstream import spread
+from belvedere.errors import BadInput
+from belvedere.metrics.chart_baselines import typical_answers
+from belvedere.metrics.chart_tasks import (
+    HEADLINE,
+    Answered,
+    abstention,
+    scores_by_kind,
+    task_scores,
+)
+from belvedere.unichart.module import UniChartModule
+
+SEEN_FOR_TYPICAL = 300
+"""Training charts in which the typical answers are looked for."""
+WITHOUT_CHART = 5
+"""Pictures of each kind that shows no chart."""
+CHARTS = "charts of the test"
+"""What reports call those that do."""
+AVERAGE = "average"
+"""What reports call the mean of ChartQA's two groups of questions."""
+
+T = TypeVar("T")
+
+
+@dataclass
+class Outcome:
+    """What was answered to the same questions.
+
+    Attributes:
+        answered: by the reader.
+        blank: by the reader before a white page: what it knows without looking.
+        typical: the training answer to each task that fits most, where training charts are known.
+        without_chart: by the reader before pictures that show no chart.
+    """
+
+    answered: list[Answered] = field(default_factory=list)
+    blank: list[Answered] = field(default_factory=list)
+    typical: list[Answered] = field(default_factory=list)
+    without_chart: list[Answered] = field(default_factory=list)
+
+    def __add__(self, other: "Outcome") -> "Outcome":
+        return Outcome(
+            self.answered + other.answered,
+            self.blank + other.blank,
+            self.typical + other.typical,
+            self.without_chart + other.without_chart,
+        )
+
+    def scores(self) -> dict[str, Any]:
+        """The part of a report that says how good the answers are.
+
+        Returns:
+            ``tasks``: for each task its measures and ``n``; ``baselines``: the same by the name of
+            the baseline; ``kinds`` and ``baselines_by_kind``: the same for each kind of chart, or
+            group of questions, that has a name. ``abstention``: how often it says that there is no
+            chart, for charts and for each kind of picture without one.
+        """
+        baselines = {"blank image": self.blank}
+        if self.typical:
+            baselines["typical answer"] = self.typical
+        return {
+            "tasks": task_scores(self.answered),
+            "baselines": {name: task_scores(found) for name, found in baselines.items()},
+            "kinds": _by_kind(self.answered),
+            "baselines_by_kind": {name: _by_kind(found) for name, found in baselines.items()},
+            "abstention": self.abstentions(),
+        }
+
+    def abstentions(self) -> dict[str, dict[str, float]]:
+        """`abstention` before the charts, and before each kind of picture without one."""
+        if not self.without_chart:
+            return {}
+        kinds = dict.fromkeys(one.kind for one in self.without_chart)
+        asked = {kind: [one for one in self.without_chart if one.kind == kind] for kind in kinds}
+        return {
+            name: abstention(found) for name, found in ({CHARTS: self.answered} | asked).items()
+        }
+
+
+def _by_kind(answered: Sequence[Answered]) -> dict[str, dict[str, dict[str, float]]]:
+    """`scores_by_kind` of kinds with a name; of ChartQA's groups also the mean, as published."""
+    found = {kind: scores for kind, scores in scores_by_kind(answered).items() if kind}
+    if found.keys() == set(GROUPS):
+        human, augmented = (found[group]["reasoning"] for group in GROUPS)
+        mean = {name: (human[name] + augmented[name]) / 2 for name in human}
+        found[AVERAGE] = {"reasoning": mean | {"n": human["n"] + augmented["n"]}}
+    return found
+
+
+@contextmanager
+def at_work(trainer: Trainer, module: UniChartModule) -> Iterator[None]:
+    """The module on the trainer's device and in its precision, as within its loops.
+
+    Lightning moves it back to the CPU at the end of each loop.
+    """
+    module.to(trainer.strategy.root_device).eval()
+    with torch.no_grad(), trainer.precision_plugin.forward_context():
+        yield
+
+
+def answer_blank(module: UniChartModule, datamodule: ChartDataModule) -> list[Answered]:
+    """The answers to the test questions about a white page: what is known without looking."""
+    found: list[Answered] = []
+    for batch in datamodule.test_dataloader():
+        moved = datamodule.transfer_batch_to_device(batch, module.device, 0)
+        moved["pixels"] = torch.full_like(moved["pixels"], 255)
+        found += module.answer(moved)
+    return found
+
+
+def answer_without_chart(module: UniChartModule, datamodule: ChartDataModule) -> list[Answered]:
+    """The answers to the first test question of each task about pictures that show no chart."""
+    rows = datamodule.rows["test"]
+    height, width = rows.image_size
+    pictures = NotCharts(rows.charts, WITHOUT_CHART, (width, height))
+    asked = ChartRows(pictures, rows.tokenizer, rows.image_size, rows.positions)
+    found: list[Answered] = []
+    for start in range(0, len(asked), datamodule.eval_batch_size):
+        numbers = range(start, min(start + datamodule.eval_batch_size, len(asked)))
+        batch = datamodule.collate([asked[number] for number in numbers])
+        found += module.answer(datamodule.transfer_batch_to_device(batch, module.device, 0))
+    return found
+
+
+def typical(charts: Charts) -> dict[TaskName, str]:
+    """For each task the answer that fits most of the training charts."""
+    numbers = spread(list(range(len(charts))), SEEN_FOR_TYPICAL)
+    return typical_answers([one for number in numbers for one in charts[number].examples])
+
+
+def gathered(found: list[T]) -> list[T]:
+    """What all processes of a run have found, which share the test charts out between them."""
+    if not torch.distributed.is_initialized():
+        return found
+    parts: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, found)
+    return [one for part in parts for one in part]
+
+
+def check_tasks(tokenizer: PreTrainedTokenizerBase, charts: Charts) -> None:
+    """Refuse tasks that the reader has no tokens for. Raises `BadInput`."""
+    for task in sorted({example.task for example in charts[0].examples}, key=list(HEADLINE).index):
+        for token in (TOKENS[task], ANSWER):
+            if tokenizer.convert_tokens_to_ids(token) in (None, tokenizer.unk_token_id):
+                raise BadInput(
+                    f"the reader's tokenizer has no {token}, which the task {task!r} needs",
+                    where="data",
+                    remedy="give a reader that has learned the task, or set "
+                    "reader.task_tokens=true to learn it",
+                )
+
+
+def write_answers(outcomes: Mapping[str, Sequence[Answered]], file: Path) -> None:
+    """Every answer with its split, its question, what would have been right, and the confidence."""
+    with file.open("w", encoding="utf-8") as opened:
+        for split, answered in outcomes.items():
+            for one in answered:
+                line = json.dumps({"split": split} | asdict(one), ensure_ascii=False)
+                opened.write(line + "\n")

@@ -1,0 +1,215 @@
+"""Lets a chart reader answer the test splits of a set, and reports it beside its baselines."""
+
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning
+from hydra.utils import get_class, instantiate
+from lightning.pytorch import Trainer
+from omegaconf import DictConfig, ListConfig
+from transformers import PreTrainedTokenizerBase
+
+from belvedere.charts.tasks import TaskName
+from belvedere.data.charts import ChartDataModule
+from belvedere.errors import BadInput
+from belvedere.metrics.chart_baselines import answered_blindly
+from belvedere.runs.callbacks import progress
+from belvedere.runs.chart_answers import (
+    Outcome,
+    answer_blank,
+    answer_without_chart,
+    at_work,
+    check_tasks,
+    typical,
+    write_answers,
+)
+from belvedere.runs.chart_figures import ChartPages
+from belvedere.runs.chart_report import write_evaluation
+from belvedere.runs.charts import data_for, reader_facts
+from belvedere.runs.precision import chosen_precision
+from belvedere.runs.training import open_run, quiet
+from belvedere.unichart.loading import SHAPE, Reader
+from belvedere.unichart.model import ChartModel
+from belvedere.unichart.module import UniChartModule
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A test split that is to be answered.
+
+    Attributes:
+        split: what the set calls it.
+        datamodule: has opened it, and nothing else.
+    """
+
+    split: str
+    datamodule: ChartDataModule
+
+
+def evaluate(config: DictConfig) -> dict[str, Any]:
+    """Answer the test splits of the set that ``config`` names, and write the report."""
+    quiet()
+    lightning.seed_everything(config.seed, verbose=False)
+    check_data(config.data)
+    tokenizer, model = load(config)
+    notes: list[str] = []
+    asked = list(opened(config, model, tokenizer, notes))
+    data: dict[str, list[dict[str, Any]]] = {}
+    for one in asked:
+        data.setdefault(one.split, []).append(one.datamodule.summary())
+    run_dir = open_run(config)
+    pages = ChartPages(run_dir)
+    trainer: Trainer = instantiate(
+        config.trainer,
+        callbacks=[pages, progress()],
+        precision=chosen_precision(config.trainer.precision),
+        logger=False,
+        enable_checkpointing=False,
+    )
+    start = time.perf_counter()
+    make = partial(instantiate, config.model, model=model, tokenizer=tokenizer)
+    outcomes = answered(trainer, make, asked, notes)
+    report = {
+        "experiment": config.name,
+        "seed": config.seed,
+        "seconds": round(time.perf_counter() - start, 1),
+        "precision": trainer.precision,
+        "beams": config.model.beams,
+        "reader": reader_facts(config.checkpoint, model),
+        **sum(outcomes.values(), Outcome()).scores(),
+        "splits": {
+            split: {"data": data[split], **outcome.scores()} for split, outcome in outcomes.items()
+        },
+        "notes": notes,
+    }
+    answers = {split: outcome.answered for split, outcome in outcomes.items()}
+    write_answers(answers, run_dir / "answers.jsonl")
+    write_evaluation(report, run_dir, pages.files)
+    return report
+
+
+def check_data(config: DictConfig) -> None:
+    """Refuse data that are no charts. Raises `BadInput`."""
+    if not issubclass(get_class(config._target_), ChartDataModule):
+        raise BadInput(
+            f"{config.name} are no charts",
+            where="data",
+            remedy="choose charts, chartqa, opencqa, chart_to_text or chart_to_table",
+        )
+
+
+def load(config: DictConfig) -> tuple[PreTrainedTokenizerBase, ChartModel]:
+    """The tokenizer and the model of a checkpoint.
+
+    Raises:
+        BadInput: there is no such checkpoint, or it is damaged or no chart reader.
+    """
+    reader = Reader(reader_name(config.checkpoint), config.tokenizer, config.image_size)
+    try:
+        tokenizer = reader.tokenizer()
+    except BadInput as error:
+        if config.tokenizer is not None:
+            raise
+        if Path(reader.name).is_dir():
+            what, remedy = f"there is no tokenizer in {reader.name}", "name one as tokenizer=FOLDER"
+        else:
+            what = f"{reader.name} is neither on this machine nor given by the Hugging Face hub"
+            remedy = "give a local folder or connect to the hub"
+        raise BadInput(what, where="checkpoint", remedy=remedy) from error
+    return tokenizer, reader.load(len(tokenizer))
+
+
+def reader_name(checkpoint: str) -> str:
+    """The folder of the reader in a run, or the hub's name as it is.
+
+    Raises:
+        BadInput: a file or folder without a reader, or nothing that the hub could have.
+    """
+    place = Path(checkpoint)
+    for folder in (place, place / "checkpoints" / "model"):
+        if any((folder / file).is_file() for file in (SHAPE, "config.json")):
+            return str(folder)
+    if place.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", checkpoint):
+        raise BadInput(
+            "there is no chart reader",
+            where=checkpoint,
+            remedy="give the folder of a run of unichart that has ended, or its checkpoints/model",
+        )
+    return checkpoint
+
+
+def opened(
+    config: DictConfig, model: ChartModel, tokenizer: PreTrainedTokenizerBase, notes: list[str]
+) -> Iterator[Asked]:
+    """The test splits to answer: all of ``data.test_split``, and what the set has beside them.
+
+    Args:
+        config: its ``data`` is the set, ``beside`` another one in the same folder, if any.
+        model: answers.
+        tokenizer: of the model.
+        notes: says at the end what the set does not have beside its splits.
+
+    Raises:
+        BadInput: a split that is not there, is broken, or asks for what the reader never learned.
+    """
+    make = partial(data_for, model.config, tokenizer)
+    names = config.data.test_split
+    for name in names if isinstance(names, ListConfig) else [names]:
+        found = [(config.data, part) for part in make(config.data, test_split=name).parts("test")]
+        beside = config.get("beside")
+        if beside is not None and beside.path is not None:
+            try:
+                parts = make(beside, test_split=name).parts("test")
+                found += [(beside, part) for part in parts]
+            except BadInput as error:
+                notes.append(f"no {beside.name}: {error}")
+        for data, part in found:
+            datamodule = make(data, test_split=part)
+            datamodule.setup("test")
+            check_tasks(tokenizer, datamodule.rows["test"].charts)
+            yield Asked(part, datamodule)
+
+
+def answered(
+    trainer: Trainer, make: Callable[[], UniChartModule], asked: Sequence[Asked], notes: list[str]
+) -> dict[str, Outcome]:
+    """The answers of the reader and of its baselines, by split.
+
+    Args:
+        trainer: of one process.
+        make: a module that has answered nothing.
+        asked: the splits to answer.
+        notes: says at the end which sets have no training charts to take typical answers from.
+    """
+    guesses: dict[str, dict[TaskName, str]] = {}
+    outcomes: dict[str, Outcome] = {}
+    for one in asked:
+        name, rows = str(one.datamodule.name), one.datamodule.rows["test"]
+        print(f"{name}, {one.split}: {len(rows)} charts", flush=True)
+        if name not in guesses:
+            guesses[name] = guesses_for(one.datamodule, notes)
+        module = make()
+        trainer.test(module, datamodule=one.datamodule, verbose=False)
+        with at_work(trainer, module):
+            blank = answer_blank(module, one.datamodule)
+            # The pictures are the same for all splits, so they are asked about once.
+            without = [] if outcomes else answer_without_chart(module, one.datamodule)
+        guessed = answered_blindly(module.answered, guesses[name]) if guesses[name] else []
+        outcome = Outcome(module.answered, blank, guessed, without)
+        outcomes[one.split] = outcomes.get(one.split, Outcome()) + outcome
+    return outcomes
+
+
+def guesses_for(datamodule: ChartDataModule, notes: list[str]) -> dict[TaskName, str]:
+    """The typical answer to each task; none where the set has no training charts, as notes say."""
+    try:
+        datamodule.parts("train")
+    except BadInput as error:
+        notes.append(f"no typical answer for {datamodule.name}: {error}")
+        return {}
+    return typical(datamodule.charts("train"))

@@ -1,0 +1,90 @@
+"""Shows a text decoder where to look: a loss on its cross-attention.
+
+Letters, values and marks of the corpus have known places. From the answers alone a small decoder on
+few charts learns what tables look like, long before it finds out that they are in the picture; told
+where each token of an answer is read, it looks there much sooner. Only training knows of it: the
+model and its answers are what they would be without. (ours)
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import MBartForCausalLM
+
+from belvedere.submodels.backbone import layers_of
+
+GUIDED_LAYERS = 2
+"""The last so many decoder layers are guided; those before can find out where to go next."""
+
+
+class Guidance:
+    """The queries and keys of the guided cross-attentions of one pass over texts.
+
+    Args:
+        decoder: half of the heads of its last layers are to look at the letter or mark that is
+            read, the others at the tick beside the mark; they are free for all other tokens.
+    """
+
+    def __init__(self, decoder: MBartForCausalLM) -> None:
+        self.attentions: list[Any] = [
+            layer.encoder_attn for layer in layers_of(decoder)[-GUIDED_LAYERS:]
+        ]
+        self.seen: dict[nn.Module, Tensor] = {}
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Note what the next pass computes."""
+
+        def note(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+            self.seen[module] = output
+
+        handles = [
+            module.register_forward_hook(note)
+            for attention in self.attentions
+            for module in (attention.q_proj, attention.k_proj)
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def loss(self, looks: Tensor) -> tuple[Tensor, Tensor]:
+        """How far from the right places the attention is.
+
+        Args:
+            looks: [texts, length, 2], the number of the state at which the label of each token is
+                read, and that of its tick; -1 where there is none. Some must be there.
+
+        Returns:
+            The mean over looks and guided layers of the negative logarithm of the attention that
+            the heads for this look, on average, pay to the place; and the mean of that attention.
+        """
+        found = torch.cat(
+            [
+                self._log_shares(attention, looks[..., kind], heads)
+                for attention in self.attentions
+                for kind, heads in enumerate(torch.arange(attention.num_heads).chunk(2))
+            ]
+        )
+        return -found.mean(), found.detach().exp().mean()
+
+    def _log_shares(self, attention: Any, places: Tensor, heads: Tensor) -> Tensor:
+        """[looks], the logarithm of the mean attention of some heads to each place."""
+        shape = (-1, attention.head_dim)
+        queries, keys = (
+            self.seen[module].unflatten(-1, shape)[:, :, heads].transpose(1, 2).float()
+            for module in (attention.q_proj, attention.k_proj)
+        )
+        found = []
+        for text in range(len(places)):  # one by one, as padding would be most of the work
+            at = (places[text] >= 0).nonzero()[:, 0]
+            scores = queries[text][:, at] @ keys[text].transpose(1, 2) * attention.scaling
+            wanted = places[text, at].expand(len(heads), -1)[..., None]
+            to_place = scores.gather(2, wanted)[..., 0] - scores.logsumexp(2)
+            found.append(to_place.logsumexp(0) - math.log(len(heads)))
+        return torch.cat(found)
