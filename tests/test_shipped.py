@@ -2,6 +2,9 @@ import hashlib
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
+from belvedere.charts.build import Recipe, make_record
 from belvedere.corpus import recall
 from belvedere.submodels.loading import Backbone
 
@@ -27,3 +30,15 @@ def test_the_backbone_recalls_facts_that_no_question_was_trained_on():
 def test_the_datasheet_names_the_weights():
     digest = hashlib.sha256((DATA / "backbone" / "model.safetensors").read_bytes()).hexdigest()
     assert digest in (DATA / "backbone" / "DATASHEET.md").read_text(encoding="utf-8")
+
+
+def test_the_charts_are_those_that_the_datasheets_command_makes():
+    for split, count in (("train", 2000), ("validation", 200), ("test", 400), ("test_unseen", 400)):
+        table = pq.read_table(DATA / "charts" / f"{split}-00000.parquet")
+        assert table.num_rows == count
+        last = table.slice(count - 1).to_pylist()[0]
+        made = make_record(Recipe(), split, count - 1)
+        for drawn in (made, last):  # fonts and encoders may differ a little between machines
+            for name in ("image", "marks", "texts", "width", "height"):
+                drawn.pop(name)
+        assert last == made

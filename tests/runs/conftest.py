@@ -72,7 +72,7 @@ def run_reader(tmp_path, charts, monkeypatch):
     def call(experiment, *overrides):
         arguments = [
             f"experiment={experiment}", f"runs={tmp_path / 'runs'}", f"data.path={charts}",
-            f"reader.tokenizer_name={charts / 'tokenizer'}", "data.batch_size=2",
+            "init=tiny", f"reader.size_tokenizer={charts / 'tokenizer'}", "data.batch_size=2",
             "trainer.max_steps=2", "trainer.val_check_interval=1", "checkpoint_every=1",
             "trainer.log_every_n_steps=1", "trainer.precision=32-true", "speed.repeats=2",
             "trainer.accelerator=cpu", "model.new_tokens=8", *overrides,

@@ -47,7 +47,7 @@ def test_a_reader_is_trained_and_reported_beside_its_baselines(run):
 
 def test_a_trained_reader_is_gone_on_with(run, tmp_path):
     model = str((run() / "checkpoints" / "model").resolve())
-    run(f"reader.name={model}", f"run_dir={tmp_path / 'second'}")
+    run(f"init={model}", f"run_dir={tmp_path / 'second'}")
     report = json.loads((tmp_path / "second" / "report.json").read_text())
     assert report["reader"]["name"] == model
 
@@ -57,7 +57,7 @@ def test_a_trained_reader_is_gone_on_with(run, tmp_path):
     [
         (["data.path=nowhere"], "error: nowhere: there is no such file or folder"),
         (["data.tasks.table=-1"], "error: data.tasks: -1 is no weight of 'table'"),
-        (["reader.name=huge"], "error: "),
+        (["init=huge"], "error: "),
         (["reader.tokenizer_name=nowhere"], "error: reader.tokenizer_name: there is no tokenizer"),
         (["trainer.max_steps=0"], "error: trainer.max_steps: 0 is no number of steps"),
     ],

@@ -56,16 +56,15 @@ def test_the_second_stage_goes_on_at_a_larger_resolution(
         "data.tasks={texts: 0, elements: 0}",
     ]  # fmt: skip
     first = run_reader(
-        "unichart_pretrain", f"reader.name={start}", f"reader.tokenizer_name={start}",
-        "+reader.task_tokens=true", *plain,
+        "unichart_pretrain", f"init={start}", "reader.task_tokens=true", *plain,
     )  # fmt: skip
     model = first.resolve() / "checkpoints" / "model"
     read = load_reader(model)
     assert read.config.image_size == (48, 64)
     assert len(AutoTokenizer.from_pretrained(model)) == read.config.vocab_size
     second = run_reader(
-        "unichart_pretrain", f"reader.name={model}", "reader.tokenizer_name=null",
-        "+reader.image_size=[90,120]", "name=second", f"run_dir={tmp_path / 'second'}", *plain,
+        "unichart_pretrain", f"init={first.resolve()}", "reader.image_size=[90,120]",
+        "name=second", f"run_dir={tmp_path / 'second'}", *plain,
     )  # fmt: skip
     assert second == first
     report = json.loads((tmp_path / "second" / "report.json").read_text())

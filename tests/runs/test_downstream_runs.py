@@ -26,8 +26,7 @@ def tune(run_reader, reader_folder, tmp_path):
         if change:
             change(folder)
         return run_reader(
-            f"unichart_{data}", f"data.path={folder}", f"reader.name={reader_folder}",
-            f"reader.tokenizer_name={reader_folder}", *overrides,
+            f"unichart_{data}", f"data.path={folder}", f"init={reader_folder}", *overrides,
         )  # fmt: skip
 
     return call
@@ -134,7 +133,7 @@ def test_a_reader_that_has_not_learned_the_task_is_refused(tune, capsys, tmp_pat
 def test_real_charts_are_learned_from(run_reader, shared_data, reader_folder):
     folder = run_reader(
         "unichart_chartqa", f"data.path={shared_data / 'charts/chartqa'}", "data.eval_charts=4",
-        f"reader.name={reader_folder}", f"reader.tokenizer_name={reader_folder}",
+        f"init={reader_folder}",
     )  # fmt: skip
     report = report_of(folder)
     assert report["data"]["charts"] == 300

@@ -62,7 +62,7 @@ def test_all_parts_groups_and_tables_of_chartqa_are_in_one_report(
 def test_a_run_is_evaluated_as_it_was_tested(evaluate, run_reader, reader_folder, tmp_path):
     data = write_chartqa(tmp_path / "set")
     run = run_reader(
-        "unichart_chartqa", f"data.path={data}", f"reader.name={reader_folder}",
+        "unichart_chartqa", f"data.path={data}", f"init={reader_folder}",
         f"reader.tokenizer_name={reader_folder}",
     )  # fmt: skip
     trained = report_of(run)

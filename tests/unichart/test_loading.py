@@ -107,3 +107,15 @@ def test_weights_that_lack_a_part_are_refused(tmp_path: Path) -> None:
     save_file(tensors, tmp_path / WEIGHTS)
     with pytest.raises(BadInput, match="the weights lack"):
         load_reader(tmp_path)
+
+
+def test_a_run_is_its_reader_and_random_weights_have_a_tokenizer_of_their_own(
+    tmp_path: Path,
+) -> None:
+    inside = tmp_path / "run" / "checkpoints" / "model"
+    save_reader(made(), inside)
+    train(["a chart"], 300, 64).save_pretrained(inside)
+    run = Reader(str(tmp_path / "run"))
+    tokens = len(run.tokenizer())
+    assert torch.equal(logits(run.load(tokens)), logits(made()))
+    assert len(Reader("tiny", size_tokenizer=str(inside)).tokenizer()) == tokens

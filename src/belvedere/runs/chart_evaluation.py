@@ -33,7 +33,7 @@ from belvedere.runs.chart_report import write_evaluation
 from belvedere.runs.charts import data_for, reader_facts
 from belvedere.runs.precision import chosen_precision
 from belvedere.runs.training import open_run, quiet
-from belvedere.unichart.loading import SHAPE, Reader
+from belvedere.unichart.loading import SHAPE, Reader, reader_folder
 from belvedere.unichart.model import ChartModel
 from belvedere.unichart.module import UniChartModule
 
@@ -109,7 +109,7 @@ def load(config: DictConfig) -> tuple[PreTrainedTokenizerBase, ChartModel]:
     Raises:
         BadInput: there is no such checkpoint, or it is damaged or no chart reader.
     """
-    reader = Reader(reader_name(config.checkpoint), config.tokenizer, config.image_size)
+    reader = Reader(reader_name(config.checkpoint), config.tokenizer, image_size=config.image_size)
     try:
         tokenizer = reader.tokenizer()
     except BadInput as error:
@@ -130,11 +130,10 @@ def reader_name(checkpoint: str) -> str:
     Raises:
         BadInput: a file or folder without a reader, or nothing that the hub could have.
     """
-    place = Path(checkpoint)
-    for folder in (place, place / "checkpoints" / "model"):
-        if any((folder / file).is_file() for file in (SHAPE, "config.json")):
-            return str(folder)
-    if place.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", checkpoint):
+    folder = reader_folder(checkpoint)
+    if any((Path(folder) / file).is_file() for file in (SHAPE, "config.json")):
+        return folder
+    if Path(checkpoint).exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", checkpoint):
         raise BadInput(
             "there is no chart reader",
             where=checkpoint,

@@ -30,9 +30,10 @@ class Reader:
     """Which chart reader, and how it is loaded.
 
     Attributes:
-        name: one of `SIZES` with random weights; or a folder that `save_reader` wrote; or a folder
-            or hub name in Donut's and UniChart's layout.
+        name: one of `SIZES` with random weights; or a folder that `save_reader` wrote, or the run
+            that it belongs to; or a folder or hub name in Donut's and UniChart's layout.
         tokenizer_name: a folder or hub name; by default that of the reader.
+        size_tokenizer: likewise, for random weights.
         image_size: (height, width) in pixels to use it at; by default as it was made.
         fresh_decoder: keep what sees, and start the text decoder anew for the tokenizer.
         task_tokens: give the tokenizer the tasks' tokens that it lacks, and the decoder embeddings
@@ -42,6 +43,7 @@ class Reader:
 
     name: str
     tokenizer_name: str | None = None
+    size_tokenizer: str | None = None
     image_size: tuple[int, int] | None = None
     fresh_decoder: bool = False
     task_tokens: bool = False
@@ -49,7 +51,8 @@ class Reader:
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer. Raises `BadInput` where it cannot be found."""
-        name = self.tokenizer_name or self.name
+        own = self.size_tokenizer if self.name in SIZES else reader_folder(self.name)
+        name = self.tokenizer_name or own or self.name
         try:
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
         except Exception as error:  # a damaged file raises errors of several kinds
@@ -75,10 +78,10 @@ class Reader:
         """
         if self.name in SIZES:
             model = ChartModel(ChartModelConfig.named(self.name, vocab_size=vocabulary))
-        elif (Path(self.name) / SHAPE).exists():
-            model = load_reader(Path(self.name))
+        elif (folder := Path(reader_folder(self.name)) / SHAPE).exists():
+            model = load_reader(folder.parent)
         else:
-            model = from_hub(self.name)
+            model = from_hub(reader_folder(self.name))
         if self.fresh_decoder:
             model = with_fresh_decoder(model, vocabulary)
         if self.task_tokens and model.config.vocab_size < vocabulary:
@@ -93,6 +96,12 @@ class Reader:
             height, width = self.image_size
             model.set_image_size((height, width))
         return model.eval()
+
+
+def reader_folder(name: str) -> str:
+    """The folder of the reader in a run; of anything else the name as it is."""
+    inside = Path(name) / "checkpoints" / "model"
+    return str(inside) if inside.is_dir() else name
 
 
 def with_fresh_decoder(model: ChartModel, vocabulary: int) -> ChartModel:
