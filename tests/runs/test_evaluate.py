@@ -4,10 +4,11 @@ import json
 import shutil
 
 import pytest
+import torch
 from chart_sets import write, write_chart_to_text, write_chartqa, write_opencqa
 
 from belvedere.unichart.hub import to_hub
-from belvedere.unichart.loading import SHAPE, WEIGHTS
+from belvedere.unichart.loading import SHAPE, WEIGHTS, load_reader, save_reader
 
 
 def report_of(folder):
@@ -123,6 +124,22 @@ def test_charts_of_this_project_are_told_apart_by_kind(evaluate, reader_folder, 
     assert "average" not in report["kinds"]
 
 
+def test_other_readers_answer_the_same_questions(evaluate, reader_folder, charts, tmp_path):
+    other = shutil.copytree(reader_folder, tmp_path / "other")
+    model = load_reader(other)
+    torch.nn.init.normal_(model.head_weight)
+    save_reader(model, other)
+    options = [f"data.path={charts}", "data.tasks.texts=0", f"+rivals.same={reader_folder}"]
+    folder = evaluate(reader_folder, "charts", *options, f"+rivals.other={other}")
+    report = report_of(folder)
+    assert list(report["baselines"])[:2] == ["same", "other"]
+    assert report["baselines"]["same"] == report["tasks"]
+    assert report["baselines"]["other"]["open"] != report["tasks"]["open"]
+    assert report["baselines_by_kind"]["same"] == report["kinds"]
+    assert report["rivals"]["other"]["name"] == str(other)
+    assert "- other: " in (folder / "report.md").read_text()
+
+
 @pytest.fixture
 def bad(tmp_path, reader_folder, chart_model, plain_words):
     """Checkpoints and sets that something is wrong with, by name."""
@@ -165,6 +182,7 @@ def bad(tmp_path, reader_folder, chart_model, plain_words):
         ("good", "opencqa", ["data.path={bad}/broken"], "{bad}/broken/test.json: broken JSON ("),
         ("good", "chartqa", ["data.path={bad}/untested"], "{bad}/untested: there is no test/png; "),
         ("good", "chartqa", ["data.eval_charts=0"], "data.eval_charts: 0 is too small; give 1"),
+        ("good", "chartqa", ["+rivals.a={bad}/run"], "{bad}/run: there is no chart reader; "),
         ("good", "chartqa", ["nonsense=1"], "Could not override 'nonsense'."),
         ("good", None, [], "You must specify 'data', e.g, data=<OPTION>; Available options:"),
         (None, "chartqa", [], "Missing mandatory value: checkpoint"),

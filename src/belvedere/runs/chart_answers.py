@@ -48,12 +48,14 @@ class Outcome:
         blank: by the reader before a white page: what it knows without looking.
         typical: the training answer to each task that fits most, where training charts are known.
         without_chart: by the reader before pictures that show no chart.
+        rivals: by other readers, by what reports call them.
     """
 
     answered: list[Answered] = field(default_factory=list)
     blank: list[Answered] = field(default_factory=list)
     typical: list[Answered] = field(default_factory=list)
     without_chart: list[Answered] = field(default_factory=list)
+    rivals: dict[str, list[Answered]] = field(default_factory=dict)
 
     def __add__(self, other: "Outcome") -> "Outcome":
         return Outcome(
@@ -61,6 +63,10 @@ class Outcome:
             self.blank + other.blank,
             self.typical + other.typical,
             self.without_chart + other.without_chart,
+            {
+                name: self.rivals.get(name, []) + other.rivals.get(name, [])
+                for name in {**self.rivals, **other.rivals}
+            },
         )
 
     def scores(self) -> dict[str, Any]:
@@ -72,7 +78,7 @@ class Outcome:
             group of questions, that has a name. ``abstention``: how often it says that there is no
             chart, for charts and for each kind of picture without one.
         """
-        baselines = {"blank image": self.blank}
+        baselines = self.rivals | {"blank image": self.blank}
         if self.typical:
             baselines["typical answer"] = self.typical
         return {

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -56,7 +56,9 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     quiet()
     lightning.seed_everything(config.seed, verbose=False)
     check_data(config.data)
-    tokenizer, model = load(config)
+    tokenizer, model = load(config, config.checkpoint)
+    rivals = {name: load(config, checkpoint) for name, checkpoint in config.rivals.items()}
+    check_pages({"checkpoint": model} | {name: rival for name, (_, rival) in rivals.items()})
     notes: list[str] = []
     asked = list(opened(config, model, tokenizer, notes))
     data: dict[str, list[dict[str, Any]]] = {}
@@ -72,8 +74,14 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         enable_checkpointing=False,
     )
     start = time.perf_counter()
-    make = partial(instantiate, config.model, model=model, tokenizer=tokenizer)
-    outcomes = answered(trainer, make, asked, notes)
+    make = partial(instantiate, config.model)
+    outcomes = answered(
+        trainer,
+        partial(make, model=model, tokenizer=tokenizer),
+        asked,
+        notes,
+        {name: partial(make, model=rival, tokenizer=own) for name, (own, rival) in rivals.items()},
+    )
     report = {
         "experiment": config.name,
         "seed": config.seed,
@@ -81,6 +89,9 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         "precision": trainer.precision,
         "beams": config.model.beams,
         "reader": reader_facts(config.checkpoint, model),
+        "rivals": {
+            name: reader_facts(config.rivals[name], rival) for name, (_, rival) in rivals.items()
+        },
         **sum(outcomes.values(), Outcome()).scores(),
         "splits": {
             split: {"data": data[split], **outcome.scores()} for split, outcome in outcomes.items()
@@ -103,13 +114,29 @@ def check_data(config: DictConfig) -> None:
         )
 
 
-def load(config: DictConfig) -> tuple[PreTrainedTokenizerBase, ChartModel]:
+def check_pages(readers: Mapping[str, ChartModel]) -> None:
+    """Refuse readers of pages of several sizes. Raises `BadInput`."""
+    sizes = {name: model.config.image_size for name, model in readers.items()}
+    for name, size in sizes.items():
+        if size != sizes["checkpoint"]:
+            raise BadInput(
+                f"{name} reads pages of {size[1]} x {size[0]} pixels, the checkpoint others",
+                where="rivals",
+                remedy="set image_size=[HEIGHT,WIDTH] for all of them",
+            )
+
+
+def load(config: DictConfig, checkpoint: str) -> tuple[PreTrainedTokenizerBase, ChartModel]:
     """The tokenizer and the model of a checkpoint.
+
+    Args:
+        config: its ``tokenizer`` and ``image_size`` may be other ones than the checkpoint's.
+        checkpoint: see `reader_name`.
 
     Raises:
         BadInput: there is no such checkpoint, or it is damaged or no chart reader.
     """
-    reader = Reader(reader_name(config.checkpoint), config.tokenizer, image_size=config.image_size)
+    reader = Reader(reader_name(checkpoint), config.tokenizer, image_size=config.image_size)
     try:
         tokenizer = reader.tokenizer()
     except BadInput as error:
@@ -175,7 +202,11 @@ def opened(
 
 
 def answered(
-    trainer: Trainer, make: Callable[[], UniChartModule], asked: Sequence[Asked], notes: list[str]
+    trainer: Trainer,
+    make: Callable[[], UniChartModule],
+    asked: Sequence[Asked],
+    notes: list[str],
+    rivals: Mapping[str, Callable[[], UniChartModule]],
 ) -> dict[str, Outcome]:
     """The answers of the reader and of its baselines, by split.
 
@@ -184,6 +215,7 @@ def answered(
         make: a module that has answered nothing.
         asked: the splits to answer.
         notes: says at the end which sets have no training charts to take typical answers from.
+        rivals: other readers, likewise.
     """
     guesses: dict[str, dict[TaskName, str]] = {}
     outcomes: dict[str, Outcome] = {}
@@ -192,6 +224,11 @@ def answered(
         print(f"{name}, {one.split}: {len(rows)} charts", flush=True)
         if name not in guesses:
             guesses[name] = guesses_for(one.datamodule, notes)
+        others = {}
+        for rival, make_rival in rivals.items():  # first: pictures are drawn of the last answers
+            other = make_rival()
+            trainer.test(other, datamodule=one.datamodule, verbose=False)
+            others[rival] = other.answered
         module = make()
         trainer.test(module, datamodule=one.datamodule, verbose=False)
         with at_work(trainer, module):
@@ -199,7 +236,7 @@ def answered(
             # The pictures are the same for all splits, so they are asked about once.
             without = [] if outcomes else answer_without_chart(module, one.datamodule)
         guessed = answered_blindly(module.answered, guesses[name]) if guesses[name] else []
-        outcome = Outcome(module.answered, blank, guessed, without)
+        outcome = Outcome(module.answered, blank, guessed, without, others)
         outcomes[one.split] = outcomes.get(one.split, Outcome()) + outcome
     return outcomes
 

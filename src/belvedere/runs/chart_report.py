@@ -87,6 +87,7 @@ def write_evaluation(report: dict[str, Any], run_dir: Path, pictures: list[Path]
         *(data_line(data, split) for split, found in splits.items() for data in found["data"]),
         *notes,
         reader_line(report["reader"]),
+        *(reader_line(facts, name) for name, facts in report["rivals"].items()),
         BASELINES,
     ]
     publish(report, run_dir, lines, [*tables, *([""] if notes else []), *notes])
@@ -112,11 +113,11 @@ def data_line(data: dict[str, Any], split: str = "") -> str:
     return f"- data: {', '.join(parts)}"
 
 
-def reader_line(reader: dict[str, Any]) -> str:
-    """The reader with its size and that of its pages."""
+def reader_line(reader: dict[str, Any], name: str = "reader") -> str:
+    """A reader with its size and that of its pages."""
     height, width = reader["image_size"]
     return (
-        f"- reader: {reader['name']}, {reader['parameters']:,} parameters, pictures of "
+        f"- {name}: {reader['name']}, {reader['parameters']:,} parameters, pictures of "
         f"{width} x {height} pixels"
     )
 
