@@ -75,13 +75,28 @@ class TestShape:
             rows, columns = (-(-side // patch_size) for side in size)
             assert stem(charts(1, size)).shape == (1, rows, columns, 16)
 
+    @pytest.mark.parametrize("patch", [(8, 4), (16, 4), (4, 16), (16, 8)])
+    def test_tokens_of_a_convolutional_stem_need_not_be_square(
+        self, patch: tuple[int, int]
+    ) -> None:
+        height, width = patch
+        shape = replace(ENCODER, patch_size=height, patch_width=width, positions="sine")
+        assert shape.stride == (2 * height, 2 * width)
+        stem = ChartEncoder(shape, (64, 64)).swin.patch_embed
+        rows, columns = -(-33 // height), -(-50 // width)
+        assert stem(charts(1, (33, 50))).shape == (1, rows, columns, 16)
+        states = made(replace(CONFIG, encoder=shape)).encode(charts(2, (33, 50)))
+        assert states.shape[:2] == (2, -(-rows // 2) * -(-columns // 2))
+
     @pytest.mark.parametrize(
         ("change", "says"),
         [
             ({"heads": (2, 4, 8)}, "2 stages have 3"),
             ({"heads": (3, 4)}, "16 does not divide by 3"),
-            ({"patch_size": 6}, "patch_size 6; use a power of two"),
-            ({"patch_size": 2}, "patch_size 2; use a power of two, at least 4"),
+            ({"patch_size": 6}, "tokens of 6 pixels; use a power of two"),
+            ({"patch_size": 2}, "tokens of 2 pixels; use a power of two, at least 4"),
+            ({"patch_size": 8, "patch_width": 12}, "tokens of 12 pixels; use a power of two"),
+            ({"stem": "patch", "patch_width": 4}, "patch_width: only a convolutional stem"),
         ],
     )
     def test_impossible_shapes_are_refused(self, change: dict[str, Any], says: str) -> None:

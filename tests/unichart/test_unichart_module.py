@@ -45,7 +45,9 @@ def module(data: ChartCorpusDataModule, **options: Any) -> UniChartModule:
         name="test",
         image_size=(192, 256),
         vocab_size=len(data.tokenizer),
-        encoder=EncoderConfig(16, (1, 1), (2, 2), window=8, stem="conv", drop_path=0.0),
+        encoder=EncoderConfig(
+            16, (1, 1), (2, 2), window=8, patch_size=8, patch_width=4, stem="conv", drop_path=0.0
+        ),
         decoder=DecoderConfig(layers=1, d_model=32, heads=2, ffn=64, max_positions=512),
     )
     options = {"letters_weight": 1.0, "beams": 1, "new_tokens": 8, **options}
@@ -152,10 +154,9 @@ def test_guidance_trains_the_attention_and_is_logged(
 
 def test_points_of_a_page_are_seen_by_their_states(data: ChartCorpusDataModule) -> None:
     reader = module(data)
-    stride = reader.model.config.encoder.stride
-    assert stride == 8
-    points = torch.tensor([[[0.0, 0.0], [255.9, 191.9], [9.0, 7.9], [3.0, 8.0], [-1.0, -1.0]]])
-    columns, rows = 256 // stride, 192 // stride
+    assert reader.model.config.encoder.stride == (16, 8)
+    points = torch.tensor([[[0.0, 0.0], [255.9, 191.9], [9.0, 15.9], [3.0, 16.0], [-1.0, -1.0]]])
+    columns, rows = 256 // 8, 192 // 16
     assert reader.states_at(points).tolist() == [[0, columns * rows - 1, 1, columns, -1]]
 
 
@@ -219,6 +220,6 @@ def test_nothing_to_train_on_is_refused(data: ChartCorpusDataModule, tmp_path: P
 
 def test_letters_need_a_convolutional_stem(data: ChartCorpusDataModule) -> None:
     config = ChartModelConfig.named("tiny", vocab_size=len(data.tokenizer))
-    plain = replace(config, encoder=replace(config.encoder, stem="patch"))
+    plain = replace(config, encoder=replace(config.encoder, stem="patch", patch_width=None))
     with pytest.raises(BadInput, match="letters_weight"):
         UniChartModule(ChartModel(plain), data.tokenizer, Optimisation(), letters_weight=1.0)

@@ -56,6 +56,8 @@ class EncoderConfig:
         heads: attention heads in each stage.
         window: side of the attention windows, in tokens of the stage.
         patch_size: pixels to a side of one token of the first stage.
+        patch_width: pixels across such a token where it is not square; for convolutional stems.
+            Letters are narrower than high: a token for each is easier to read off.
         stem: "patch" cuts the image into patches (Swin); "conv" is a `ConvStem`.
         stem_width: channels of a convolutional stem.
         stem_blocks: its residual blocks.
@@ -69,6 +71,7 @@ class EncoderConfig:
     heads: tuple[int, ...] = (4, 8, 16, 32)
     window: int = 10
     patch_size: int = 4
+    patch_width: int | None = None
     stem: Literal["patch", "conv"] = "patch"
     stem_width: int = 64
     stem_blocks: int = 3
@@ -84,16 +87,28 @@ class EncoderConfig:
                     f"a width of {self.embed_dim * 2**stage} does not divide by {heads} heads",
                     where=f"encoder stage {stage}",
                 )
-        if self.stem == "conv" and (self.patch_size < DETAIL or self.patch_size.bit_count() != 1):
+        if self.stem != "conv" and self.patch_width is not None:
             raise BadInput(
-                f"a convolutional stem cannot have patch_size {self.patch_size}",
-                remedy=f"use a power of two, at least {DETAIL}",
+                "only a convolutional stem can have tokens that are not square",
+                where="patch_width",
             )
+        for side in self.patch if self.stem == "conv" else ():
+            if side < DETAIL or side.bit_count() != 1:
+                raise BadInput(
+                    f"a convolutional stem cannot have tokens of {side} pixels",
+                    remedy=f"use a power of two, at least {DETAIL}",
+                )
 
     @property
-    def stride(self) -> int:
-        """Pixels to a side of what one state sees."""
-        return self.patch_size * 2 ** (len(self.depths) - 1)
+    def patch(self) -> tuple[int, int]:
+        """Height and width in pixels of one token of the first stage."""
+        return self.patch_size, self.patch_width or self.patch_size
+
+    @property
+    def stride(self) -> tuple[int, int]:
+        """Height and width in pixels of what one state stands for."""
+        merged = 2 ** (len(self.depths) - 1)
+        return self.patch[0] * merged, self.patch[1] * merged
 
     @property
     def hidden(self) -> int:
@@ -198,10 +213,11 @@ SIZES: dict[str, ChartModelConfig] = {
         vocab_size=1024,
         encoder=EncoderConfig(
             embed_dim=128,
-            depths=(4,),
+            depths=(2,),
             heads=(4,),
             window=8,
             patch_size=8,
+            patch_width=4,
             stem="conv",
             stem_blocks=2,
             drop_path=0.0,
@@ -226,12 +242,13 @@ class ConvStem(nn.Module):
 
     Args:
         img_size: (height, width) in pixels.
-        patch_size: a power of two, at least `DETAIL`.
+        patch_size: height of a token, a power of two, at least `DETAIL`.
         in_chans: channels of the image.
         embed_dim: channels of the tokens.
         norm_layer: the norm after the stem.
         width: channels of the details.
         blocks: residual blocks.
+        patch_width: of a token, likewise; by default its height.
         kwargs: device and dtype; what else timm passes is of no meaning here.
     """
 
@@ -244,6 +261,7 @@ class ConvStem(nn.Module):
         norm_layer: type[nn.Module],
         width: int = 64,
         blocks: int = 3,
+        patch_width: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__()
@@ -254,12 +272,17 @@ class ConvStem(nn.Module):
             down(width // 2, width),
             *(BasicBlock(width, width, **made) for _ in range(blocks)),
         )
-        steps = patch_size.bit_length() - DETAIL.bit_length()
-        widths = [*([width] * steps), embed_dim] if steps else [width]
-        self.coarser = nn.Sequential(*(down(*pair) for pair in pairwise(widths)))
+        self.patch_size = (patch_size, patch_width or patch_size)
+        steps = [side.bit_length() - DETAIL.bit_length() for side in self.patch_size]
+        widths = [*([width] * max(steps)), embed_dim] if any(steps) else [width]
+        self.coarser = nn.Sequential(
+            *(
+                down(*pair, stride=tuple(2 if step < wanted else 1 for wanted in steps))
+                for step, pair in enumerate(pairwise(widths))
+            )
+        )
         self.proj = nn.Conv2d(widths[-1], embed_dim, kernel_size=1, **made)
         self.norm = norm_layer(embed_dim, **made)
-        self.patch_size = (patch_size, patch_size)
         self.set_input_size(img_size)
 
     def set_input_size(self, img_size: tuple[int, int], patch_size: None = None) -> None:
@@ -271,12 +294,12 @@ class ConvStem(nn.Module):
         )
 
     def tokens(self, details: Tensor) -> Tensor:
-        """[batch, width, height / 4, width / 4] to [batch, height / patch, width / patch, dim]."""
+        """[batch, width, height / 4, width / 4] to [batch, rows, columns, dim]."""
         found: Tensor = self.norm(self.proj(self.coarser(details)).permute(0, 2, 3, 1))
         return found
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """[batch, channels, height, width] to [batch, height / patch, width / patch, width]."""
+        """[batch, channels, height, width] to [batch, rows, columns, dim]."""
         return self.tokens(self.details(pixels))
 
 
@@ -328,7 +351,12 @@ class ChartEncoder(nn.Module):
         super().__init__()
         stem: Any = partial(PatchEmbed, dynamic_img_pad=True)
         if config.stem == "conv":
-            stem = partial(ConvStem, width=config.stem_width, blocks=config.stem_blocks)
+            stem = partial(
+                ConvStem,
+                width=config.stem_width,
+                blocks=config.stem_blocks,
+                patch_width=config.patch_width,
+            )
         self.swin = SwinTransformer(
             img_size=image_size,
             patch_size=config.patch_size,
@@ -483,8 +511,10 @@ class ChartModel(nn.Module):
         """
         states: Tensor = self.projection(self.encoder(pixels, details))
         if self.config.encoder.positions == "sine":
-            stride = self.config.encoder.stride
-            grid = [-(-side // stride) for side in pixels.shape[2:]]
+            strides = self.config.encoder.stride
+            grid = [
+                -(-side // stride) for side, stride in zip(pixels.shape[2:], strides, strict=True)
+            ]
             width = states.shape[-1]
             places = build_sincos2d_pos_embed(grid, width, SINE_TEMPERATURE, device=states.device)
             states = F.layer_norm(states, (width,)) + places.to(states.dtype)

@@ -153,9 +153,9 @@ class UniChartModule(LightningModule):
         Returns:
             [...], -1 where there is none.
         """
-        stride = self.model.config.encoder.stride
-        columns = -(-self.model.config.image_size[1] // stride)
-        across, down = (places / stride).floor().long().unbind(-1)
+        height, width = self.model.config.encoder.stride
+        columns = -(-self.model.config.image_size[1] // width)
+        across, down = (places[..., 0] // width).long(), (places[..., 1] // height).long()
         return torch.where(places[..., 0] < 0, -1, down * columns + across)
 
     def name_of(self, depth: int) -> str:
