@@ -200,6 +200,11 @@ def test_the_configuration_makes_the_module(
 Broken = Callable[[Path], None]
 
 
+def refused(kind: Any, letters: Any, folder: Path, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
+        module(kind, letters, path=str(folder)).setup()
+
+
 @pytest.mark.parametrize(
     ("breaks", "message"),
     [
@@ -246,8 +251,7 @@ def test_a_broken_chartqa_is_named_by_its_place(
     chartqa: Path, letters: Any, breaks: Broken, message: str
 ) -> None:
     breaks(chartqa)
-    with pytest.raises(BadInput, match=message):
-        module(ChartQADataModule, letters, path=str(chartqa)).setup()
+    refused(ChartQADataModule, letters, chartqa, message)
 
 
 @pytest.mark.parametrize(
@@ -272,8 +276,7 @@ def test_a_broken_table_is_named_by_its_place(
     chartqa: Path, letters: Any, breaks: Broken, message: str
 ) -> None:
     breaks(chartqa)
-    with pytest.raises(BadInput, match=message):
-        module(ChartToTableDataModule, letters, path=str(chartqa)).setup()
+    refused(ChartToTableDataModule, letters, chartqa, message)
 
 
 @pytest.mark.parametrize(
@@ -294,8 +297,7 @@ def test_a_broken_opencqa_is_named_by_its_place(
     opencqa: Path, letters: Any, breaks: Broken, message: str
 ) -> None:
     breaks(opencqa)
-    with pytest.raises(BadInput, match=message):
-        module(OpenCQADataModule, letters, path=str(opencqa)).setup()
+    refused(OpenCQADataModule, letters, opencqa, message)
 
 
 @pytest.mark.parametrize(
@@ -315,8 +317,7 @@ def test_a_broken_chart_to_text_is_named_by_its_place(
     place.unlink()
     if content is not None:
         place.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(BadInput, match=message):
-        module(ChartToTextDataModule, letters, path=str(chart_to_text)).setup()
+    refused(ChartToTextDataModule, letters, chart_to_text, message)
 
 
 @pytest.mark.parametrize(

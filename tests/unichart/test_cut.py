@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from small_training import trainer
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
@@ -162,13 +162,6 @@ def sorted_reader(data: ChartCorpusDataModule, depths: Any = (1, 2)) -> UniChart
     )
 
 
-def runner(folder: Path, steps: int = 1) -> Trainer:
-    return Trainer(
-        max_steps=steps, accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
-    )  # fmt: skip
-
-
 def plain_loss(model: ChartModel, batch: dict[str, Any]) -> Tensor:
     """The mean cross-entropy of the answers' tokens, text by text."""
     pixels, losses = normalised(batch["pixels"]), []
@@ -221,7 +214,7 @@ def test_every_depth_learns_is_measured_and_answers(
     data: ChartCorpusDataModule, tmp_path: Path
 ) -> None:
     module = sorted_reader(data)
-    validated = runner(tmp_path, 12)
+    validated = trainer(tmp_path, 12)
     validated.validate(module, datamodule=data, verbose=False)
     before = {name: float(value) for name, value in validated.callback_metrics.items()}
     names = ["", "/exit_1", "/exit_2"]
@@ -243,7 +236,7 @@ def test_every_depth_learns_is_measured_and_answers(
         total = [sum(m[f"validation/loss/{task}{name}"] for task in TASKS) for m in (before, after)]
         assert total[1] < total[0]
 
-    runner(tmp_path).test(module, datamodule=data, verbose=False)
+    trainer(tmp_path, 1).test(module, datamodule=data, verbose=False)
     assert list(module.answered_by_depth) == [1, 2, LAYERS]
     assert module.answered is module.answered_by_depth[LAYERS]
     assert all(seconds > 0 for seconds in module.seconds_by_depth.values())

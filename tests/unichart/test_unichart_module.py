@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from small_training import trainer
 from transformers import PreTrainedTokenizerFast
 
 from belvedere.charts.letters import CLASSES, UNKNOWN
@@ -52,13 +52,6 @@ def module(data: ChartCorpusDataModule, **options: Any) -> UniChartModule:
     )
     options = {"letters_weight": 1.0, "beams": 1, "new_tokens": 8, **options}
     return UniChartModule(ChartModel(config), data.tokenizer, Optimisation(lr=3e-3), **options)
-
-
-def trainer(folder: Path, steps: int) -> Trainer:
-    return Trainer(
-        max_steps=steps, accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
-    )  # fmt: skip
 
 
 def test_training_lowers_the_losses_of_all_tasks(

@@ -6,8 +6,9 @@ answer begins (UniChart, section 3.2 and its released checkpoints). Low-level ta
 reason, answer openly and summarise.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from random import Random
 from typing import Any, Literal
 
@@ -103,23 +104,24 @@ def draw_example(record: Mapping[str, Any], task: TaskName, rng: Random) -> Exam
     if task == "reasoning" and record["questions"]:
         asked = rng.choice(record["questions"])
         return Example(task, asked["text"], asked["answer"])
-    return next(example for example in all_examples(record) if example.task == task)
+    return next(examples_of(record, task))
 
 
 def all_examples(record: Mapping[str, Any]) -> Iterator[Example]:
-    """Every example about a chart of the corpus; of the summaries the medium one."""
-    yield _read("texts", texts_read(record))
-    yield _read("table", table_read(record))
-    yield _read("elements", elements_read(record))
-    for asked in record["questions"]:
-        yield Example("reasoning", asked["text"], asked["answer"])
-    asked = record["open_question"]
-    yield Example("open", asked["text"], asked["answer"])
-    yield Example("summary", "", record["summaries"]["medium"])
+    """Every example about a chart of the corpus, in the order of `TOKENS`."""
+    return chain.from_iterable(examples_of(record, task) for task in TOKENS)
 
 
-def _read(task: TaskName, found: Spelled) -> Example:
-    return Example(task, "", found.text, looks=tuple(found.looks))
+def examples_of(record: Mapping[str, Any], task: TaskName) -> Iterator[Example]:
+    """Every example of a task about a chart of the corpus; of the summaries the medium one."""
+    if task in READ:
+        found = READ[task](record)
+        yield Example(task, "", found.text, looks=tuple(found.looks))
+    elif task == "summary":
+        yield Example(task, "", record["summaries"]["medium"])
+    else:
+        for asked in record["questions"] if task == "reasoning" else [record["open_question"]]:
+            yield Example(task, asked["text"], asked["answer"])
 
 
 def marks_of(record: Mapping[str, Any]) -> list[ReadMark]:
@@ -160,6 +162,14 @@ def elements_read(record: Mapping[str, Any]) -> Spelled:
         found.add(value, value_looks(record, value, end), CELL)
         found.add(box, [Look(end)] * len(box), CELL)
     return found
+
+
+READ: dict[TaskName, Callable[[Mapping[str, Any]], Spelled]] = {
+    "texts": texts_read,
+    "table": table_read,
+    "elements": elements_read,
+}
+"""What is read off the picture for each low-level task."""
 
 
 def number_text(value: float) -> str:

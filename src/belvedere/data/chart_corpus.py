@@ -12,9 +12,16 @@ from transformers import PreTrainedTokenizerBase
 
 from belvedere.charts.build import FEATURES
 from belvedere.charts.not_charts import HELD_OUT, SEEN, draw_not_chart
-from belvedere.charts.tasks import NO_CHART, all_examples, check_weights, draw_example, draw_tasks
+from belvedere.charts.tasks import (
+    NO_CHART,
+    TOKENS,
+    check_weights,
+    draw_example,
+    draw_tasks,
+    examples_of,
+)
 from belvedere.data.charts import Chart, ChartDataModule, Charts
-from belvedere.data.loading import Split, check_sizes
+from belvedere.data.loading import Split, check_share, check_sizes
 from belvedere.data.records import find_files
 from belvedere.errors import BadInput
 
@@ -53,8 +60,8 @@ class CorpusCharts(Charts):
 
     def __getitem__(self, index: Any) -> Any:
         record = self._record(index)
-        wanted = self.weights if self.tasks_per_chart else {}
-        return self._chart(record, [one for one in all_examples(record) if one.task in wanted])
+        wanted = [task for task in TOKENS if self.tasks_per_chart and task in self.weights]
+        return self._chart(record, [one for task in wanted for one in examples_of(record, task)])
 
     def drawn(self, index: int, rng: Random) -> Chart:
         """A chart with as many tasks as wanted, drawn by their weights."""
@@ -152,8 +159,8 @@ class ChartCorpusDataModule(ChartDataModule):
         path: the folder.
         tasks: the weight of each task; 0 leaves it out.
         tasks_per_chart: drawn for a picture each time it is trained on, none twice before all have
-            been; with 0 there are no tasks,
-            of held-out pictures either: their letters alone are read.
+            been; with 0 there are no tasks, of held-out pictures either: their letters alone are
+            read.
         no_chart: share of training pictures that show no chart; the answer to all tasks is
             `belvedere.charts.tasks.NO_CHART` then.
         test_split: which of the shards are the test split.
@@ -178,8 +185,7 @@ class ChartCorpusDataModule(ChartDataModule):
         self.path = path
         self.weights = check_weights(tasks, "data.tasks")
         self.tasks_per_chart = tasks_per_chart
-        if not 0 <= no_chart < 1:
-            raise BadInput(f"{no_chart} is no share from 0 to 1", where="data.no_chart")
+        check_share(no_chart=no_chart)
         self.no_chart = no_chart
         self.test_split = test_split
 

@@ -28,6 +28,19 @@ def check_sizes(lowest: int = 1, **sizes: int | None) -> None:
             )
 
 
+def check_share(**shares: float) -> None:
+    """Refuse what is no share that leaves something, by its name under ``data``.
+
+    Raises:
+        BadInput: one is negative, or 1 or more.
+    """
+    for key, share in shares.items():
+        if not 0 <= share < 1:
+            raise BadInput(
+                f"{share} is no share", where=f"data.{key}", remedy="give 0 to less than 1"
+            )
+
+
 class Order(Sampler[int]):
     """A permutation for each epoch, by seed and epoch alone, shared out over the processes.
 
@@ -126,15 +139,15 @@ class RowsDataModule(LightningDataModule):
 
     def val_dataloader(self) -> StatefulDataLoader:
         """The held-out rows, in order."""
-        return self._evaluation("validation")
+        return self.in_order(self.rows["validation"])
 
     def test_dataloader(self) -> StatefulDataLoader:
         """The rows that reports are measured on, in order."""
-        return self._evaluation("test")
+        return self.in_order(self.rows["test"])
 
-    def _evaluation(self, split: Split) -> StatefulDataLoader:
+    def in_order(self, rows: Any) -> StatefulDataLoader:
+        """Rows to evaluate on, in order, shared out over the processes."""
         rank, world = self._place()
-        rows = self.rows[split]
         return StatefulDataLoader(
             rows,
             batch_size=self.eval_batch_size,

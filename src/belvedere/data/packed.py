@@ -6,9 +6,8 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
-from belvedere.data.loading import Batch, RowsDataModule, Split, check_sizes
+from belvedere.data.loading import Batch, RowsDataModule, Split, check_share, check_sizes
 from belvedere.data.packing import Plan
-from belvedere.errors import BadInput
 from belvedere.submodels.losses import IGNORED
 
 
@@ -53,10 +52,7 @@ class PackedDataModule(RowsDataModule):
             num_workers=num_workers,
         )  # fmt: skip
         check_sizes(sequence_length=sequence_length)
-        if not 0 <= held_out < 1:
-            raise BadInput(
-                f"{held_out} is no share", where="data.held_out", remedy="give 0 to less than 1"
-            )
+        check_share(held_out=held_out)
         self.tokenizer = tokenizer
         self.sequence_length = sequence_length
         self.held_out = held_out

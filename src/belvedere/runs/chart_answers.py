@@ -138,9 +138,7 @@ def answer_without_chart(module: UniChartModule, datamodule: ChartDataModule) ->
     pictures = NotCharts(rows.charts, WITHOUT_CHART, (width, height))
     asked = ChartRows(pictures, rows.tokenizer, rows.image_size, rows.positions)
     found: list[Answered] = []
-    for start in range(0, len(asked), datamodule.eval_batch_size):
-        numbers = range(start, min(start + datamodule.eval_batch_size, len(asked)))
-        batch = datamodule.collate([asked[number] for number in numbers])
+    for batch in datamodule.in_order(asked):
         found += module.answer(datamodule.transfer_batch_to_device(batch, module.device, 0))
     return found
 

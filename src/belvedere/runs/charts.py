@@ -67,7 +67,7 @@ def train(config: DictConfig) -> dict[str, Any]:
     if module.answered:
         with at_work(trainer, module):
             blank = gathered(answer_blank(module, datamodule))
-            without = answer_without_chart(module, datamodule)
+            without = gathered(answer_without_chart(module, datamodule))
             if module.early:
                 submodels = submodel_rows(module, datamodule, config.speed.repeats)
         guesses = typical(datamodule.rows["train"].charts)

@@ -78,10 +78,10 @@ class Reader:
         """
         if self.name in SIZES:
             model = ChartModel(ChartModelConfig.named(self.name, vocab_size=vocabulary))
-        elif (folder := Path(reader_folder(self.name)) / SHAPE).exists():
-            model = load_reader(folder.parent)
+        elif (Path(folder := reader_folder(self.name)) / SHAPE).exists():
+            model = load_reader(Path(folder))
         else:
-            model = from_hub(reader_folder(self.name))
+            model = from_hub(folder)
         if self.fresh_decoder:
             model = with_fresh_decoder(model, vocabulary)
         if self.task_tokens and model.config.vocab_size < vocabulary:

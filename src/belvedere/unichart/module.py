@@ -1,6 +1,7 @@
 """Trains a chart model on tasks about charts, and lets it answer (arXiv 2305.14761)."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,12 +123,13 @@ class UniChartModule(LightningModule):
             losses.append(self.letters_weight * loss)
             self.log("train/letters_read", read / there.clamp(min=1), prog_bar=True)
         if len(batch["ids"]):
+            looks = self.states_at(batch["looks"]) if self.guidance_weight else None
+            guided = looks is not None and bool((looks >= 0).any())
             guidance = Guidance(self.model.decoder)
-            with guidance.watching():
+            with guidance.watching() if guided else nullcontext():
                 answers = self._losses(self.model.encode(pixels, details), batch)
             losses.append(answers.loss)
-            looks = self.states_at(batch["looks"])
-            if self.guidance_weight and (looks >= 0).any():
+            if looks is not None and guided:
                 loss, share = guidance.loss(looks)
                 losses.append(self.guidance_weight * loss)
                 self.log("train/guidance", loss.detach())
