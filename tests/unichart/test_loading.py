@@ -63,6 +63,19 @@ def test_a_decoder_starts_anew_for_another_tokenizer(tmp_path: Path) -> None:
     assert not torch.equal(own, old)
 
 
+def test_a_decoder_grows_without_a_change_of_answers(tmp_path: Path) -> None:
+    save_reader(made(), tmp_path)
+    grown = Reader(str(tmp_path), decoder_layers=3).load(300)
+    assert grown.config.decoder.layers == len(grown.decoder.model.decoder.layers) == 3
+    assert torch.equal(logits(grown), logits(made()))
+    grown.train()(torch.rand(1, 3, *SIZE), torch.tensor([[0, 5, 7]])).logsumexp(-1).sum().backward()
+    for layer in list(grown.decoder.model.decoder.layers)[1:]:
+        assert layer.fc2.weight.grad.abs().sum() > 0
+    save_reader(grown, tmp_path / "deep")
+    with pytest.raises(BadInput, match="3 decoder layers, which is more than 2"):
+        Reader(str(tmp_path / "deep"), decoder_layers=2).load(300)
+
+
 def test_readers_are_loaded_by_size_folder_and_hub_layout(tmp_path: Path) -> None:
     save_reader(made(), tmp_path / "ours")
     to_hub(made("patch"), tmp_path / "hub")

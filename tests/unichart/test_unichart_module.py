@@ -145,6 +145,24 @@ def test_guidance_trains_the_attention_and_is_logged(
     assert "train/guidance" not in runner.callback_metrics
 
 
+def test_texts_in_groups_of_like_length_have_the_same_losses(data: ChartCorpusDataModule) -> None:
+    batch = next(iter(data.train_dataloader()))
+    losses = []
+    for groups in (1, 4, 100):
+        reader = module(data, guidance_weight=1.0, length_groups=groups).eval()
+        noted: dict[str, Any] = {}
+        reader.log = lambda name, value, noted=noted, **_: noted.update({name: value})  # type: ignore[method-assign]
+        loss = reader.training_step(batch, 0)
+        loss.backward()
+        parameters = [p.grad for p in reader.model.decoder.parameters() if p.grad is not None]
+        norm = float(torch.stack([grad.norm() for grad in parameters]).norm())
+        losses.append(
+            [float(loss), float(noted["train/loss"]), float(noted["train/guidance"]), norm]
+        )
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert losses[2] == pytest.approx(losses[0], rel=1e-4)
+
+
 def test_points_of_a_page_are_seen_by_their_states(data: ChartCorpusDataModule) -> None:
     reader = module(data)
     assert reader.model.config.encoder.stride == (16, 8)

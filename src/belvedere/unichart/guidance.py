@@ -17,27 +17,33 @@ from transformers import MBartForCausalLM
 
 from belvedere.submodels.backbone import layers_of
 
-GUIDED_LAYERS = 2
-"""The last so many decoder layers are guided; those before can find out where to go next."""
-
 
 class Guidance:
-    """The queries and keys of the guided cross-attentions of one pass over texts.
+    """The attention that a decoder pays to the right places, over one or more passes over texts.
 
     Args:
-        decoder: half of the heads of its last layers are to look at the letter or mark that is
-            read, the others at the tick beside the mark; they are free for all other tokens.
+        decoder: half of the heads of its layers are to look at the letter or mark that is read, the
+            others at the tick beside the mark; they are free for all other tokens. The first layer
+            is free altogether: it has yet to find out where to go next.
+
+    Attributes:
+        found: the logarithms of that attention, of each pass.
     """
 
     def __init__(self, decoder: MBartForCausalLM) -> None:
-        self.attentions: list[Any] = [
-            layer.encoder_attn for layer in layers_of(decoder)[-GUIDED_LAYERS:]
-        ]
+        layers = layers_of(decoder)
+        self.attentions: list[Any] = [layer.encoder_attn for layer in layers[1:] or layers]
         self.seen: dict[nn.Module, Tensor] = {}
+        self.found: list[Tensor] = []
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Note what the next pass computes."""
+    def watching(self, looks: Tensor) -> Iterator[None]:
+        """Note how much attention the next pass pays to the right places.
+
+        Args:
+            looks: [texts, length, 2], the number of the state at which the label of each token is
+                read, and that of its tick; -1 where there is none.
+        """
 
         def note(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
             self.seen[module] = output
@@ -49,28 +55,24 @@ class Guidance:
         ]
         try:
             yield
+            self.found += [
+                self._log_shares(attention, looks[..., kind], heads)
+                for attention in self.attentions
+                for kind, heads in enumerate(torch.arange(attention.num_heads).chunk(2))
+            ]
         finally:
+            self.seen.clear()
             for handle in handles:
                 handle.remove()
 
-    def loss(self, looks: Tensor) -> tuple[Tensor, Tensor]:
-        """How far from the right places the attention is.
-
-        Args:
-            looks: [texts, length, 2], the number of the state at which the label of each token is
-                read, and that of its tick; -1 where there is none. Some must be there.
+    def loss(self) -> tuple[Tensor, Tensor]:
+        """How far from the right places the attention was; some text must have had one.
 
         Returns:
             The mean over looks and guided layers of the negative logarithm of the attention that
             the heads for this look, on average, pay to the place; and the mean of that attention.
         """
-        found = torch.cat(
-            [
-                self._log_shares(attention, looks[..., kind], heads)
-                for attention in self.attentions
-                for kind, heads in enumerate(torch.arange(attention.num_heads).chunk(2))
-            ]
-        )
+        found = torch.cat(self.found)
         return -found.mean(), found.detach().exp().mean()
 
     def _log_shares(self, attention: Any, places: Tensor, heads: Tensor) -> Tensor:

@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
+from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from belvedere.charts.tasks import ANSWER, TOKENS
 from belvedere.errors import BadInput
+from belvedere.submodels.backbone import layers_of, num_layers_of
 from belvedere.unichart.hub import from_hub
 from belvedere.unichart.model import (
     SIZES,
@@ -38,6 +40,8 @@ class Reader:
         fresh_decoder: keep what sees, and start the text decoder anew for the tokenizer.
         task_tokens: give the tokenizer the tasks' tokens that it lacks, and the decoder embeddings
             of them, as UniChart did with Donut's.
+        decoder_layers: of the text decoder, where it is to be deeper than it was made; the reader
+            answers as before until the new layers have learned.
         remedy: what to do where a local folder is not there yet.
     """
 
@@ -47,6 +51,7 @@ class Reader:
     image_size: tuple[int, int] | None = None
     fresh_decoder: bool = False
     task_tokens: bool = False
+    decoder_layers: int | None = None
     remedy: str | None = None
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -74,7 +79,8 @@ class Reader:
             vocabulary: of its tokenizer, which a random model is made for.
 
         Raises:
-            BadInput: no such size, folder or hub model, damaged weights, or another vocabulary.
+            BadInput: no such size, folder or hub model, damaged weights, another vocabulary, or
+                more decoder layers than are asked for.
         """
         if self.name in SIZES:
             model = ChartModel(ChartModelConfig.named(self.name, vocab_size=vocabulary))
@@ -92,6 +98,8 @@ class Reader:
                 where="reader.tokenizer_name",
                 remedy="use the tokenizer that the model was trained with",
             )
+        if self.decoder_layers is not None:
+            model = deepened(model, self.decoder_layers)
         if self.image_size is not None:
             height, width = self.image_size
             model.set_image_size((height, width))
@@ -126,6 +134,37 @@ def with_tokens(model: ChartModel, vocabulary: int) -> ChartModel:
     model.decoder.resize_token_embeddings(vocabulary)
     model.config = replace(model.config, vocab_size=vocabulary)
     return model
+
+
+def deepened(model: ChartModel, layers: int) -> ChartModel:
+    """The same reader with a deeper text decoder, which answers as it does.
+
+    The new layers come last. What they add to the stream is zero at first, as where networks grow
+    and keep their function (Net2Net, arXiv 1511.05641).
+
+    Args:
+        model: with its weights.
+        layers: of the new decoder.
+
+    Raises:
+        BadInput: the decoder has more than that.
+    """
+    there = num_layers_of(model.decoder)
+    if layers < there:
+        raise BadInput(
+            f"the reader has {there} decoder layers, which is more than {layers}",
+            where="reader.decoder_layers",
+            remedy="cut it after training, e.g. with experiment=unichart_soft",
+        )
+    deeper = ChartModel(
+        replace(model.config, decoder=replace(model.config.decoder, layers=layers))
+    ).train(model.training)
+    deeper.load_state_dict(model.state_dict(), strict=False)
+    for layer in layers_of(deeper.decoder)[there:]:
+        for last in (layer.self_attn.out_proj, layer.encoder_attn.out_proj, layer.fc2):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+    return deeper
 
 
 def save_reader(model: ChartModel, folder: Path, dtype: torch.dtype | None = None) -> None:

@@ -54,6 +54,8 @@ class UniChartModule(LightningModule):
         letters_weight: of the loss of `LetterHead`; 0 leaves it out, as in the paper.
         guidance_weight: of the loss that shows the decoder where each token is read
             (`belvedere.unichart.guidance`); 0 leaves it out, as in the paper.
+        length_groups: in how many parts, of texts of like length, the decoder goes through the
+            texts of a batch: the losses are the same, with less padding.
         beams: of the search for answers.
         new_tokens: the longest answer that is generated, for each task.
         depths: decoder layers of the cut readers, ascending; the full reader is there in any case.
@@ -76,6 +78,7 @@ class UniChartModule(LightningModule):
         optimisation: Optimisation,
         letters_weight: float = 0.0,
         guidance_weight: float = 0.0,
+        length_groups: int = 1,
         beams: int = 4,
         new_tokens: dict[TaskName, int] | int = 256,
         depths: Sequence[int] = (),
@@ -89,6 +92,7 @@ class UniChartModule(LightningModule):
         self.optimisation = optimisation
         self.letters_weight = letters_weight
         self.guidance_weight = guidance_weight
+        self.length_groups = length_groups
         self.beams = beams
         self.new_tokens = new_tokens
         if letters_weight and model.letters is None:
@@ -123,14 +127,12 @@ class UniChartModule(LightningModule):
             losses.append(self.letters_weight * loss)
             self.log("train/letters_read", read / there.clamp(min=1), prog_bar=True)
         if len(batch["ids"]):
-            looks = self.states_at(batch["looks"]) if self.guidance_weight else None
-            guided = looks is not None and bool((looks >= 0).any())
-            guidance = Guidance(self.model.decoder)
-            with guidance.watching() if guided else nullcontext():
-                answers = self._losses(self.model.encode(pixels, details), batch)
+            guided = self.guidance_weight > 0 and bool((batch["looks"] >= 0).any())
+            guidance = Guidance(self.model.decoder) if guided else None
+            answers = self._losses(self.model.encode(pixels, details), batch, guidance)
             losses.append(answers.loss)
-            if looks is not None and guided:
-                loss, share = guidance.loss(looks)
+            if guidance is not None:
+                loss, share = guidance.loss()
                 losses.append(self.guidance_weight * loss)
                 self.log("train/guidance", loss.detach())
                 self.log("train/looks_right", share, prog_bar=True)
@@ -164,12 +166,32 @@ class UniChartModule(LightningModule):
         """What logs and reports call the reader of a depth."""
         return "full" if depth == self.layers else f"exit_{depth}"
 
-    def _losses(self, states: Tensor, batch: dict[str, Any]) -> HeadLosses:
+    def _losses(
+        self, states: Tensor, batch: dict[str, Any], guidance: Guidance | None = None
+    ) -> HeadLosses:
         """The cross-entropy of each depth, and their mean."""
-        ids, labels = batch["ids"], batch["labels"]
-        mask = torch.arange(ids.shape[1], device=ids.device) < batch["tokens"][:, None]
-        hidden = self.model.decode_at(self.depths, states[batch["picture"]], ids, mask.long())
-        return head_losses(hidden, self.model.head_weight, labels, kl_weight=0.0, ce_weight=1.0)
+        hidden: list[list[Tensor]] = []
+        labels = []
+        for part in batch["tokens"].argsort(stable=True).tensor_split(self.length_groups):
+            if not len(part):
+                continue
+            tokens = batch["tokens"][part]
+            columns = torch.arange(int(tokens.max()), device=part.device)
+            ids, aims = (batch[name][part, : len(columns)] for name in ("ids", "labels"))
+            looks = batch["looks"][part, : len(columns)]
+            with guidance.watching(self.states_at(looks)) if guidance else nullcontext():
+                found = self.model.decode_at(
+                    self.depths,
+                    states[batch["picture"][part]],
+                    ids,
+                    (columns < tokens[:, None]).long(),
+                )
+            hidden.append([one.flatten(0, 1) for one in found])
+            labels.append(aims.flatten())
+        students = [torch.cat(parts) for parts in zip(*hidden, strict=True)]
+        return head_losses(
+            students, self.model.head_weight, torch.cat(labels), kl_weight=0.0, ce_weight=1.0
+        )
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Add a held-out batch to the losses of its tasks, and to the letters that are read."""
@@ -181,7 +203,7 @@ class UniChartModule(LightningModule):
         for task in {example.task for example in batch["examples"]}:
             chosen = [i for i, example in enumerate(batch["examples"]) if example.task == task]
             index = torch.tensor(chosen, device=states.device)
-            names = ("ids", "labels", "tokens", "picture")
+            names = ("ids", "labels", "looks", "tokens", "picture")
             part = {name: batch[name].index_select(0, index) for name in names}
             learned = int((part["labels"] >= 0).sum())
             losses = self._losses(states, part).ce.tolist()
