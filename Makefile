@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/ready
 
-.PHONY: train test check compare compare-alpaca compare-triviaqa clean
+.PHONY: train test check compare compare-alpaca compare-triviaqa compare-charts clean
 
 train: $(READY)
 	$(BIN)/python train.py experiment=balcony_llama3
@@ -49,6 +49,22 @@ compare-alpaca compare-triviaqa: compare-%: $(READY)
 DEPTHS ?= 2,4,6,8
 SWEEP = --multirun seed=$(SEEDS) runs=runs/sorted_$* hydra.sweep.dir=runs/sorted_$*/sweep \
 	'run_dir=$${runs}/$${name}/seed_$${seed}' $(OPTIONS)
+
+# What the tasks of pretraining are worth: all, low-level or high-level ones for equal steps, then each
+# reader fine-tuned on questions. READER is where all start from, PRETRAIN and TUNE how long it takes.
+READER ?= tiny
+PRETRAIN ?= trainer.max_steps=300
+TUNE ?= trainer.max_steps=300
+CHART_SEEDS ?= 1,2
+TASKS = experiment=unichart_pretrain seed=$(CHART_SEEDS) runs=runs/chart_tasks \
+	'run_dir=$${runs}/$(1)/$${label}/seed_$${seed}' 'hydra.sweep.dir=$${runs}/$(1)/sweep' $(OPTIONS)
+compare-charts: $(READY)
+	$(BIN)/python train.py --multirun +tasks=all,low_level,high_level init=$(READER) \
+		$(call TASKS,pretrained) $(PRETRAIN)
+	$(BIN)/python train.py --multirun +tasks=questions label=all_tasks,low_level_tasks,high_level_tasks \
+		'init=$${runs}/pretrained/$${label}/seed_$${seed}' $(call TASKS,tuned) $(TUNE)
+	$(BIN)/python -m belvedere.runs.compare runs/chart_tasks/pretrained --output runs/chart_tasks/pretrained
+	$(BIN)/python -m belvedere.runs.compare runs/chart_tasks/tuned --output runs/chart_tasks/tuned
 
 clean:
 	rm -rf $(VENV) .cache

@@ -75,6 +75,7 @@ def train(config: DictConfig) -> dict[str, Any]:
         outcome = Outcome(module.answered, blank, guessed, without)
     report = {
         **run_facts(config, trainer, clock, start),
+        "label": config.label,
         "images_seen": clock.images_seen,
         "data": datamodule.summary() | {"truncated": clock.truncated},
         "reader": reader_facts(reader.name, model),

@@ -1,8 +1,9 @@
 """Merges the reports of any runs into one report with tables and figures.
 
 The command is ``python -m belvedere.runs.compare RUN [RUN ...] [--output DIR]``; a run is a folder
-with a ``report.json``, or one that holds such folders at any depth, e.g. a sweep. Where the runs
-answered prompts, the answers of every two methods are compared by a judge as well.
+with a ``report.json``, or one that holds such folders at any depth, e.g. a sweep. Language models
+are compared by sub-model, chart readers by task and kind of chart. Where the runs answered prompts,
+the answers of every two methods are compared by a judge as well.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from typing import Any
 
 from belvedere.errors import BadInput
 from belvedere.runs.answers import read_answers
+from belvedere.runs.chart_comparison import compared
 from belvedere.runs.entry import BAD_INPUT
 from belvedere.runs.figures import draw_heat_map, draw_positions, write_figures
 from belvedere.runs.judge import add_judge_options, chosen_judge, scores_of
@@ -224,9 +226,25 @@ def judged(runs: list[Run], judge: Judge) -> dict[tuple[str, str], Scores]:
 
 
 def write_comparison(runs: list[Run], output: Path, judge: Judge) -> list[str]:
-    """Write ``comparison.md`` with its figures into a folder; returns the table that is printed."""
+    """Write ``comparison.md`` with its figures into a folder; returns the tables for the screen."""
+    output.mkdir(parents=True, exist_ok=True)
+    charts = [run.report for run in runs if "tasks" in run.report]
+    language = [run for run in runs if "tasks" not in run.report]
+    shown = [
+        *(compared(charts) if charts else []),
+        *([""] if charts and language else []),
+        *(table(merge(language)) if language else []),
+    ]
+    more = language_lines(language, output, judge) if language else []
+    text = "\n".join(["# Comparison", "", *shown, "", *more])
+    (output / "comparison.md").write_text(text + "\n", encoding="utf-8")
+    return shown
+
+
+def language_lines(runs: list[Run], output: Path, judge: Judge) -> list[str]:
+    """What is said of language models below their table; its figures go into the folder."""
     merged = merge(runs)
-    lines = ["# Comparison", "", *table(merged), ""]
+    lines = []
     if any(row["method"] == UNTUNED for row in merged):
         lines += [
             "KL and agreement of extracted models are to the full model before fine-tuning.",
@@ -251,8 +269,7 @@ def write_comparison(runs: list[Run], output: Path, judge: Judge) -> list[str]:
         file = output / f"judge_{slug(method)}_against_{slug(rival)}.png"
         draw_heat_map(scores, method, rival, judge.name).savefig(file, dpi=150)
         lines += ["", f"## {method} against {rival}, by the {judge.name}", "", f"![]({file.name})"]
-    (output / "comparison.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return table(merged)
+    return lines
 
 
 def slug(name: str) -> str:

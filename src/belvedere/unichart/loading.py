@@ -160,7 +160,8 @@ def deepened(model: ChartModel, layers: int) -> ChartModel:
         replace(model.config, decoder=replace(model.config.decoder, layers=layers))
     ).train(model.training)
     deeper.load_state_dict(model.state_dict(), strict=False)
-    for layer in layers_of(deeper.decoder)[there:]:
+    fresh: Any = layers_of(deeper.decoder)[there:]
+    for layer in fresh:
         for last in (layer.self_attn.out_proj, layer.encoder_attn.out_proj, layer.fc2):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)

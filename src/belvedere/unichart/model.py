@@ -224,7 +224,13 @@ SIZES: dict[str, ChartModelConfig] = {
             positions="sine",
         ),
         decoder=DecoderConfig(
-            layers=3, d_model=192, heads=6, ffn=512, max_positions=640, init_std=0.045
+            layers=4,
+            d_model=192,
+            heads=6,
+            ffn=512,
+            dropout=0.0,
+            max_positions=640,
+            init_std=0.045,
         ),
     ),
     "base": ChartModelConfig(name="base", image_size=(960, 960)),
