@@ -1,10 +1,17 @@
-"""The one exception for input that a person can put right."""
+"""The one exception for input that a person can put right, and how a program ends on it."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+BAD_INPUT = 2
+"""The exit code of a program whose input cannot be used."""
 
 
 class BadInput(ValueError):
     """Input that cannot be used: says what, where and the remedy, in one line.
 
-    The four verbs catch it, print the line and end with exit code 2.
+    Every command catches it, prints the line and ends with exit code 2.
 
     Args:
         what: what is wrong, without a full stop.
@@ -17,3 +24,22 @@ class BadInput(ValueError):
         if remedy:
             parts.append(remedy)
         super().__init__("; ".join(" ".join(part.split()) for part in parts))
+
+
+@contextmanager
+def told_in_one_line() -> Iterator[None]:
+    """End a command with one line on stderr and code `BAD_INPUT` where its input cannot be used.
+
+    That is `BadInput`, and whatever the system says of a file.
+    """
+    try:
+        yield
+    except BadInput as error:
+        line = str(error)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        line = " ".join((f"{error.filename}: {reason}" if error.filename else reason).split())
+    else:
+        return
+    print(f"error: {line}", file=sys.stderr)
+    sys.exit(BAD_INPUT)

@@ -36,6 +36,8 @@ def test_a_reader_is_trained_and_reported_beside_its_baselines(run):
     assert (folder / "figures" / "charts.png").stat().st_size > 10_000
     answers = [json.loads(line) for line in (folder / "answers.jsonl").read_text().splitlines()]
     assert len(answers) == sum(scores["n"] for scores in report["tasks"].values())
+    assert all(answer["picture"].startswith("test") for answer in answers)
+    assert all(("table" in answer) == (answer["task"] == "table") for answer in answers)
     events = EventAccumulator(str(folder))
     events.Reload()
     assert "charts" in events.Tags()["images"]

@@ -26,6 +26,7 @@ from belvedere.charts.styles import Sizes, Wear, draw_style
 from belvedere.charts.summaries import Level, open_question, summary
 from belvedere.charts.tables import linearise
 from belvedere.charts.topics import Limits, draw
+from belvedere.errors import told_in_one_line
 
 UNSEEN = "test_unseen"
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -159,20 +160,34 @@ def write_split(
     return files
 
 
+def split_size(text: str) -> tuple[str, int]:
+    """``train=2000`` as a split and how many charts it is to have.
+
+    Raises:
+        argparse.ArgumentTypeError: it is no such thing.
+    """
+    split, _, count = text.partition("=")
+    if not split.isidentifier() or not count.isdecimal() or not int(count):
+        raise argparse.ArgumentTypeError(f"{text} is not SPLIT=COUNT, e.g. train=2000")
+    return split, int(count)
+
+
+@told_in_one_line()
 def main() -> None:
     """Make the splits that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path)
-    parser.add_argument("--charts", nargs="+", default=["train=2000"], metavar="SPLIT=COUNT")
+    parser.add_argument(
+        "--charts", nargs="+", type=split_size, default=[("train", 2000)], metavar="SPLIT=COUNT"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--scale", type=float, default=1.0, help="of the pictures' sizes")
     args = parser.parse_args()
     recipe = Recipe(seed=args.seed, sizes=Sizes(scale=args.scale))
     args.output.mkdir(parents=True, exist_ok=True)
-    for one in args.charts:
-        split, _, count = one.partition("=")
-        write_split(args.output, split, records(recipe, split, int(count), args.processes))
+    for split, count in args.charts:
+        write_split(args.output, split, records(recipe, split, count, args.processes))
 
 
 if __name__ == "__main__":

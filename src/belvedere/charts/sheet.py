@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from belvedere.charts.build import Recipe, make_chart
 from belvedere.charts.rendering import Chart
+from belvedere.errors import BadInput, told_in_one_line
 
 GAP = 6
 MARK, TEXT, CHARACTER = "#ff00ff", "#00a000", "#ff0000"
@@ -44,6 +45,7 @@ def sheet(pictures: list[Image.Image], columns: int) -> Image.Image:
     return page
 
 
+@told_in_one_line()
 def main() -> None:
     """Draw charts and write the sheet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -56,6 +58,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--boxes", action="store_true")
     args = parser.parse_args()
+    if args.output.suffix.lower() not in Image.registered_extensions():
+        raise BadInput(
+            "no format of pictures is called that", where=str(args.output), remedy="name a .png"
+        )
     charts = [
         make_chart(Recipe(seed=args.seed), args.split, args.first + i)[0] for i in range(args.count)
     ]

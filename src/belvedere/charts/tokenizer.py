@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from belvedere.charts.build import LEVELS
 from belvedere.charts.places import UNSEEN, Look, Looks
 from belvedere.charts.tasks import ANSWER, NO_CHART, TOKENS, TaskName
+from belvedere.errors import told_in_one_line
 
 BOS, PAD, EOS, UNK = "<s>", "<pad>", "</s>", "<unk>"
 """In the order of Donut's and mBART's ids, 0 to 3."""
@@ -114,6 +115,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, task: TaskName, question: 
     return [ids[0], *encode(tokenizer, question.strip()), ids[1]]
 
 
+@told_in_one_line()
 def main() -> None:
     """Train a chart tokenizer."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

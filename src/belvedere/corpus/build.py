@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from belvedere.corpus import facts, instructions, phrasing, stories, words
 from belvedere.corpus.instructions import Instruction
 from belvedere.corpus.phrasing import Question, Storyteller
+from belvedere.errors import told_in_one_line
 
 DOCUMENTS = {"train": 400_000, "validation": 3_000, "test": 3_000}
 INSTRUCTIONS = {"train": 6_000, "validation": 500, "test": 1_000}
@@ -226,6 +227,7 @@ def write_tasks(corpus: Corpus, folder: Path, seed: int) -> None:
         write_lines(kept, folder / "questions" / f"{split}.jsonl")
 
 
+@told_in_one_line()
 def main() -> None:
     """Make the shipped corpus, instructions and questions anew."""
     parser = argparse.ArgumentParser(description=main.__doc__)

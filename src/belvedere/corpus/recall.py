@@ -13,6 +13,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from belvedere.corpus.instructions import Instruction, as_text
+from belvedere.errors import told_in_one_line
 from belvedere.submodels.decoding import complete
 from belvedere.submodels.loading import Backbone
 
@@ -33,6 +34,7 @@ def answers(model: Any, tokenizer: PreTrainedTokenizerBase, prompts: list[str]) 
     return [text.strip() for text in complete(model, tokenizer, prompts, NEW_TOKENS)]
 
 
+@told_in_one_line()
 def main() -> None:
     """Print the share of right answers, for each kind of question and in all."""
     parser = argparse.ArgumentParser(description=main.__doc__)

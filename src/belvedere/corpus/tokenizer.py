@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from belvedere.errors import told_in_one_line
+
 BOS, EOS, PAD = "<|begin_of_text|>", "<|end_of_text|>", "<|pad|>"
 CHAT = ["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
 # One message after the other, as LLaMA 3 writes them.
@@ -55,6 +57,7 @@ def train(documents: Iterator[str], vocabulary: int, context: int) -> PreTrained
     )
 
 
+@told_in_one_line()
 def main() -> None:
     """Train the shipped tokenizer anew."""
     parser = argparse.ArgumentParser(description=main.__doc__)

@@ -53,14 +53,15 @@ class Chart:
 
 @dataclass(frozen=True)
 class ChartRow:
-    """A picture on its page; of each text about it the token ids of prompt and answer, and where on
-    the page each token of the answer is read."""
+    """A picture on its page, and what messages call it; of each text about it the token ids of
+    prompt and answer, and where on the page each token of the answer is read."""
 
     pixels: Tensor
     examples: Sequence[Example]
     ids: list[tuple[list[int], list[int]]]
     looks: list[list[Look]]
     kind: str
+    where: str
     letters: Tensor | None
     truncated: int
 
@@ -128,6 +129,7 @@ class ChartRows(Dataset[ChartRow]):
                 for (_, _, looks), n in cut
             ],
             kind=chart.kind,
+            where=chart.where,
             letters=letters,
             truncated=sum(len(answer) > n for (_, answer, _), n in cut),
         )
@@ -146,7 +148,8 @@ class ChartDataModule(RowsDataModule):
     learned; -100 elsewhere), ``looks`` [texts, longest, 2, 2] (where on the page each label is
     read, and at which tick: x and y in pixels, -1 where there is none), ``tokens`` [texts],
     ``truncated`` (answers that were cut), ``letters`` [pictures, height / 4, width / 4] where they
-    are wanted; and, not as tensors, ``examples`` and ``kinds`` [texts].
+    are wanted; and, not as tensors, ``examples``, ``kinds`` and
+    ``where`` (what messages call the picture) [texts].
 
     Args:
         tokenizer: of charts.
@@ -261,6 +264,7 @@ class ChartDataModule(RowsDataModule):
             "truncated": torch.tensor(sum(row.truncated for row in rows)),
             "examples": [example for row in rows for example in row.examples],
             "kinds": [row.kind for row in rows for _ in row.ids],
+            "where": [row.where for row in rows for _ in row.ids],
         }
         if all(row.letters is not None for row in rows):
             batch["letters"] = torch.stack([row.letters for row in rows if row.letters is not None])

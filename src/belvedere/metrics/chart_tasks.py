@@ -42,6 +42,7 @@ class Answered:
         answer: that was given.
         accepted: those that are right.
         confidence: from 0 to 1; see `belvedere.unichart.model.Answers`.
+        picture: what the data call it.
     """
 
     task: TaskName
@@ -50,6 +51,7 @@ class Answered:
     answer: str
     accepted: tuple[str, ...]
     confidence: float = 1.0
+    picture: str = ""
 
 
 def task_scores(answered: Sequence[Answered]) -> dict[str, dict[str, float]]:

@@ -11,7 +11,8 @@ import torch
 from lightning.pytorch import Trainer
 from transformers import PreTrainedTokenizerBase
 
-from belvedere.charts.tasks import ANSWER, TOKENS, TaskName
+from belvedere.charts.tables import parse
+from belvedere.charts.tasks import ANSWER, NO_CHART, TOKENS, TaskName
 from belvedere.data.chart_corpus import NotCharts
 from belvedere.data.chartqa import GROUPS
 from belvedere.data.charts import ChartDataModule, ChartRows, Charts
@@ -172,9 +173,14 @@ def check_tasks(tokenizer: PreTrainedTokenizerBase, charts: Charts) -> None:
 
 
 def write_answers(outcomes: Mapping[str, Sequence[Answered]], file: Path) -> None:
-    """Every answer with its split, its question, what would have been right, and the confidence."""
+    """Write every answer as a line of JSON: the attributes of `Answered`, and its split.
+
+    An extracted table is there as rows of cells as well, null where no chart was seen.
+    """
     with file.open("w", encoding="utf-8") as opened:
         for split, answered in outcomes.items():
             for one in answered:
-                line = json.dumps({"split": split} | asdict(one), ensure_ascii=False)
-                opened.write(line + "\n")
+                line = {"split": split} | asdict(one)
+                if one.task == "table":
+                    line["table"] = None if one.answer == NO_CHART else parse(one.answer)
+                opened.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -9,17 +9,15 @@ the answers of every two methods are compared by a judge as well.
 import argparse
 import json
 import statistics
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from belvedere.errors import BadInput
+from belvedere.errors import BadInput, told_in_one_line
 from belvedere.runs.answers import read_answers
 from belvedere.runs.chart_comparison import compared
-from belvedere.runs.entry import BAD_INPUT
 from belvedere.runs.figures import draw_heat_map, draw_positions, write_figures
 from belvedere.runs.judge import add_judge_options, chosen_judge, scores_of
 from belvedere.runs.report import CHANGES, METRICS, aligned, change
@@ -277,6 +275,7 @@ def slug(name: str) -> str:
     return "".join(c if c.isalnum() else "_" for c in name)
 
 
+@told_in_one_line()
 def main() -> None:
     """Compare finished runs."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -284,11 +283,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/comparison"))
     add_judge_options(parser)
     args = parser.parse_args()
-    try:
-        shown = write_comparison(read_runs(args.runs), args.output, chosen_judge(args))
-    except BadInput as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(BAD_INPUT)
+    shown = write_comparison(read_runs(args.runs), args.output, chosen_judge(args))
     print("\n".join(shown))
 
 

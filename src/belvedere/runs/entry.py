@@ -12,11 +12,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from belvedere.errors import BadInput
+from belvedere.errors import BAD_INPUT, BadInput
 
 PROJECT = Path(__file__).resolve().parents[3]
 CONFIGS = PROJECT / "configs"
-BAD_INPUT = 2
 INTERRUPTED = 130
 
 

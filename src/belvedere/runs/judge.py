@@ -6,13 +6,11 @@ name on the hub such as ``WeOpenML/PandaLM-7B-v1``.
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
-from belvedere.errors import BadInput
+from belvedere.errors import BadInput, told_in_one_line
 from belvedere.runs.answers import read_answers
-from belvedere.runs.entry import BAD_INPUT
 from belvedere.runs.figures import draw_heat_map
 from belvedere.runs.report import aligned
 from belvedere.soft.judge import Judge, ModelJudge, Pair, ReferenceJudge, judge_score
@@ -68,6 +66,7 @@ def chosen_judge(args: argparse.Namespace) -> Judge:
     return ModelJudge(args.judge, device=args.device)
 
 
+@told_in_one_line()
 def main() -> None:
     """Compare the answers of two runs in pairs."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -76,18 +75,14 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/judged"))
     add_judge_options(parser)
     args = parser.parse_args()
-    try:
-        judge = chosen_judge(args)
-        found = [read_answers(place) for place in (args.run, args.rival)]
-        for place, answered in zip((args.run, args.rival), found, strict=True):
-            if not answered:
-                raise BadInput(
-                    "no answers here", where=str(place), remedy="give the folder of a run with them"
-                )
-        scores = scores_of(judge, *found)
-    except BadInput as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(BAD_INPUT)
+    judge = chosen_judge(args)
+    found = [read_answers(place) for place in (args.run, args.rival)]
+    for place, answered in zip((args.run, args.rival), found, strict=True):
+        if not answered:
+            raise BadInput(
+                "no answers here", where=str(place), remedy="give the folder of a run with them"
+            )
+    scores = scores_of(judge, *found)
     args.output.mkdir(parents=True, exist_ok=True)
     names = args.run.parent.name, args.rival.parent.name
     figure = draw_heat_map(scores, *names, judge.name)

@@ -293,7 +293,13 @@ class UniChartModule(LightningModule):
                 example = batch["examples"][i]
                 accepted = example.accepted or (example.answer,)
                 found[i] = Answered(
-                    asked.task, batch["kinds"][i], example.question, text.strip(), accepted, sure
+                    task=asked.task,
+                    kind=batch["kinds"][i],
+                    question=example.question,
+                    answer=text.strip(),
+                    accepted=accepted,
+                    confidence=sure,
+                    picture=batch["where"][i],
                 )
         return [found[i] for i in sorted(found)]
 
