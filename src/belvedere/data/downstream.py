@@ -119,12 +119,7 @@ class DownstreamDataModule(ChartDataModule):
             )
         if path is not None and not Path(path).is_dir():
             raise BadInput("there is no such folder", where=path, remedy="check data.path")
-        if self.letters:
-            raise BadInput(
-                "published charts do not say where their letters are",
-                where="data.letters",
-                remedy="set data.letters=false and model.letters_weight=0",
-            )
+        refuse_letters(self.letters)
         check_sizes(train_charts=self.train_charts, eval_charts=self.eval_charts)
         self.path = None if path is None else Path(path)
         self.hub, self.hub_config = hub, hub_config
@@ -265,6 +260,16 @@ class DownstreamDataModule(ChartDataModule):
                 )
             key = picture if isinstance(picture, str) else blake2b(picture).hexdigest()
             yield Found(key, record, self.kind(record), number)
+
+
+def refuse_letters(wanted: bool) -> None:
+    """Refuse to give maps of letters, if they are wanted of a published set. Raises `BadInput`."""
+    if wanted:
+        raise BadInput(
+            "published charts do not say where their letters are",
+            where="data.letters",
+            remedy="set data.letters=false and model.letters_weight=0",
+        )
 
 
 def picture_of(image: dict[str, Any] | None) -> bytes | str:

@@ -32,8 +32,17 @@ def by_split(files: list[Path]) -> dict[str, list[Path]]:
     return named
 
 
-def load_hub(name: str, config: str | None, split: str, *, streaming: bool) -> Any:
+def load_hub(
+    name: str, config: str | None, split: str, *, streaming: bool, key: str = "data.hub"
+) -> Any:
     """A set of the hub, or a folder that ``datasets`` knows.
+
+    Args:
+        name: of the set.
+        config: the set's configuration.
+        split: to read.
+        streaming: without keeping it on this machine.
+        key: the setting that the name comes from, for the message.
 
     Raises:
         BadInput: it cannot be had, in one line.
@@ -45,6 +54,6 @@ def load_hub(name: str, config: str | None, split: str, *, streaming: bool) -> A
     except Exception as error:  # of the hub, the network, or the set's own form
         raise BadInput(
             f"the set {name!r} cannot be loaded ({str(error).strip().splitlines()[0][:120]})",
-            where="data.hub",
+            where=key,
             remedy="connect to the hub, or give local files as data=NAME data.path=FILE",
         ) from error
