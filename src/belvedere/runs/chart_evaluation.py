@@ -110,7 +110,7 @@ def check_data(config: DictConfig) -> None:
         raise BadInput(
             f"{config.name} are no charts",
             where="data",
-            remedy="choose charts, chartqa, opencqa, chart_to_text, chart_to_table or unichart_rows",
+            remedy="choose charts, chartqa, opencqa, chart_to_text, chart_to_table, unichart_rows",
         )
 
 

@@ -55,11 +55,8 @@ class Guidance:
         ]
         try:
             yield
-            self.found += [
-                self._log_shares(attention, looks[..., kind], heads)
-                for attention in self.attentions
-                for kind, heads in enumerate(torch.arange(attention.num_heads).chunk(2))
-            ]
+            for attention in self.attentions:
+                self.found += self._log_shares(attention, looks)
         finally:
             self.seen.clear()
             for handle in handles:
@@ -75,18 +72,26 @@ class Guidance:
         found = torch.cat(self.found)
         return -found.mean(), found.detach().exp().mean()
 
-    def _log_shares(self, attention: Any, places: Tensor, heads: Tensor) -> Tensor:
-        """[looks], the logarithm of the mean attention of some heads to each place."""
-        shape = (-1, attention.head_dim)
+    def _log_shares(self, attention: Any, looks: Tensor) -> list[Tensor]:
+        """Of each text and kind [looks], the logarithm of the mean attention of its heads."""
+        shape, half = (-1, attention.head_dim), attention.num_heads // 2
+        # Unbound, as the gradient of an indexed text would be a whole tensor of zeros around it.
         queries, keys = (
-            self.seen[module].unflatten(-1, shape)[:, :, heads].transpose(1, 2).float()
+            self.seen[module].unflatten(-1, shape).transpose(1, 2).float().unbind()
             for module in (attention.q_proj, attention.k_proj)
         )
         found = []
-        for text in range(len(places)):  # one by one, as padding would be most of the work
-            at = (places[text] >= 0).nonzero()[:, 0]
-            scores = queries[text][:, at] @ keys[text].transpose(1, 2) * attention.scaling
-            wanted = places[text, at].expand(len(heads), -1)[..., None]
-            to_place = scores.gather(2, wanted)[..., 0] - scores.logsumexp(2)
-            found.append(to_place.logsumexp(0) - math.log(len(heads)))
-        return torch.cat(found)
+        for text, places in enumerate(looks):  # one by one, as padding would be most of the work
+            parts = zip(
+                places.unbind(-1),
+                queries[text].split(half),
+                keys[text].split(half),
+                strict=True,
+            )
+            for wanted, query, key in parts:
+                at = (wanted >= 0).nonzero()[:, 0]
+                scores = query[:, at] @ key.transpose(1, 2) * attention.scaling
+                aims = wanted[at].expand(half, -1)[..., None]
+                to_place = scores.gather(2, aims)[..., 0] - scores.logsumexp(2)
+                found.append(to_place.logsumexp(0) - math.log(half))
+        return found
