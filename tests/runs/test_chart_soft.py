@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -19,14 +20,14 @@ def test_the_report_has_quality_and_speed_of_every_depth(run):
     folder = run()
     report = json.loads((folder / "report.json").read_text())
     rows = {row["name"]: row for row in report["submodels"]}
-    assert list(rows) == ["exit_1", "exit_2", "full"]
-    assert [row["layers"] for row in rows.values()] == [1, 2, 3]
-    assert [row["kind"] for row in rows.values()] == ["exit", "exit", "full"]
+    assert list(rows) == ["exit_1", "exit_2", "exit_3", "full"]
+    assert [row["layers"] for row in rows.values()] == [1, 2, 3, 4]
+    assert [row["kind"] for row in rows.values()] == ["exit", "exit", "exit", "full"]
     model = load_reader(folder / "checkpoints" / "model")
     layer = sum(p.numel() for p in model.decoder.get_decoder().layers[0].parameters())
     sizes = [row["parameters"] for row in rows.values()]
-    assert sizes[2] == sum(p.numel() for p in model.decoder.parameters())
-    assert [sizes[1] - sizes[0], sizes[2] - sizes[1]] == [layer, layer]
+    assert sizes[-1] == sum(p.numel() for p in model.decoder.parameters())
+    assert [deeper - size for size, deeper in pairwise(sizes)] == [layer] * 3
     for row in rows.values():
         assert set(row["tasks"]) == set(TOKENS)
         low, high = row["answers_range"]
