@@ -1,16 +1,13 @@
 """The published sets of charts in the hub's form: local folders stand for the hub."""
 
-import io
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pytest
 from datasets import ClassLabel, Dataset, Features, Sequence, Value
 from datasets import Image as HubImage
-from PIL import Image
+from small_pictures import png
 
-from belvedere.charts.tokenizer import train
 from belvedere.data.chart_to_text import ChartToTextDataModule
 from belvedere.data.chartqa import ChartQADataModule, ChartToTableDataModule
 from belvedere.data.opencqa import OpenCQADataModule
@@ -26,21 +23,7 @@ CHARTQA = Features(
 )
 
 
-@pytest.fixture(scope="module")
-def letters() -> Any:
-    return train(["What is the share of bread? 41 per cent in 2019."] * 4, 300, 512)
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # datasets takes folders of one name, with a card and the same configuration, for one another.
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-
-
-def png(shade: int) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (30, 20), (shade, 80, 160)).save(file, "PNG")
-    return file.getvalue()
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def publish(folder: Path, rows: list[dict[str, Any]], features: Features | None = None) -> str:

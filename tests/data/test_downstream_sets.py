@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from belvedere.charts.tables import parse
-from belvedere.charts.tokenizer import encode, train
+from belvedere.charts.tokenizer import encode
 from belvedere.data.chart_to_text import ChartToTextDataModule
 from belvedere.data.chartqa import ChartQADataModule, ChartToTableDataModule, read_table
 from belvedere.data.downstream import DownstreamDataModule, spread
@@ -18,11 +18,6 @@ from belvedere.data.opencqa import OpenCQADataModule
 from belvedere.errors import BadInput
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs/data"
-
-
-@pytest.fixture(scope="module")
-def letters() -> Any:
-    return train(["What is the share of bread? 41 per cent in 2019."] * 4, 300, 512)
 
 
 def module(kind: type[DownstreamDataModule], tokenizer: Any, **options: Any) -> Any:

@@ -1,6 +1,5 @@
 """UniChart's published pretraining set, from small files in its form."""
 
-import io
 import json
 import zipfile
 from pathlib import Path
@@ -11,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+from small_pictures import png
 
 from belvedere.charts.tasks import Example
-from belvedere.charts.tokenizer import encode_prompt, train
+from belvedere.charts.tokenizer import encode_prompt
 from belvedere.data.pictures import open_picture
 from belvedere.data.unichart_rows import UniChartRowsDataModule
 from belvedere.errors import BadInput
@@ -29,20 +28,7 @@ QUERIES = {
 """Five rows about each picture: the query; the task, the question and the label."""
 
 
-@pytest.fixture(scope="module")
-def letters() -> Any:
-    return train(["What is the share of bread? 41 per cent in 2019."] * 4, 300, 512)
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-
-
-def png(number: int) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (30, 20), (number, 80, 160)).save(file, "PNG")
-    return file.getvalue()
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def rows_about(numbers: Any) -> list[dict[str, str]]:

@@ -220,9 +220,13 @@ class ChartDataModule(RowsDataModule):
                     seed=self.seed if training else None, letters=self.letters,
                 )  # fmt: skip
 
+    def sizes(self) -> dict[Split, int]:
+        """The pictures of each split that was opened."""
+        return {split: len(rows) for split, rows in self.rows.items()}
+
     def summary(self) -> dict[str, Any]:
         """What a report says of the data; None for a split that was not opened."""
-        sizes = {split: len(rows) for split, rows in self.rows.items()}
+        sizes = self.sizes()
         return {
             "name": self.name,
             "charts": sizes.get("train"),

@@ -297,21 +297,22 @@ class UniChartRowsDataModule(ChartDataModule):
             name = "validation"
         return [name]
 
+    def sizes(self) -> dict[Split, int]:
+        """The pictures of each split that was opened, each once."""
+        return {split: len(one.pictures) for split, one in self._charts().items()}
+
+    def _charts(self) -> dict[Split, RowCharts]:
+        return {split: cast(RowCharts, rows.charts) for split, rows in self.rows.items()}
+
     def summary(self) -> dict[str, Any]:
         """What a report says of the data: pictures, rows, tasks, and what was left out."""
-        charts = {split: cast(RowCharts, rows.charts) for split, rows in self.rows.items()}
-        sizes = {split: len(one.pictures) for split, one in charts.items()}
+        charts = self._charts()
         rows = self.found[0]
         counts = {
             split: np.bincount(rows.task[one.order], minlength=len(_TASKS)).tolist()
             for split, one in charts.items()
         }
-        return {
-            "name": self.name,
-            "charts": sizes.get("train"),
-            "size": sizes.get("train"),
-            "validation_charts": sizes.get("validation"),
-            "test_charts": sizes.get("test"),
+        return super().summary() | {
             "source": self.path,
             "images": self.images,
             "rows": {
