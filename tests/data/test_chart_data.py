@@ -74,7 +74,7 @@ def test_letters_lie_on_ink(corpus: Path, tokenizer: Any) -> None:
 def test_tokens_have_the_place_of_their_letters_on_the_page(corpus: Path, tokenizer: Any) -> None:
     made = charts(corpus, tokenizer, tasks={"texts": 1}, tasks_per_chart=1, letters=True)
     batch = next(iter(made.train_dataloader()))
-    assert batch["looks"].shape == (*batch["ids"].shape, 2, 2)
+    assert batch["looks"].shape == (*batch["ids"].shape, 3, 2)
     checked = 0
     for labels, places, letters in zip(
         batch["labels"], batch["looks"][:, :, 0], batch["letters"], strict=True

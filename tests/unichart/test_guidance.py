@@ -3,6 +3,7 @@ import torch
 
 from belvedere.unichart.guidance import Guidance
 from belvedere.unichart.model import ChartModel, ChartModelConfig, DecoderConfig, EncoderConfig
+from belvedere.unichart.reading import AxisHead
 
 
 def made(layers: int = 3) -> ChartModel:
@@ -24,8 +25,9 @@ def test_the_loss_is_that_of_the_attention_of_all_layers_but_the_first() -> None
     model = made()
     model.decoder.set_attn_implementation("eager")
     states, ids = torch.randn(2, 24, 16), torch.randint(5, 40, (2, 7))
-    looks = torch.full((2, 7, 2), -1)
-    looks[0, 2, 0], looks[1, 0, 0], looks[1, 5, 0], looks[1, 5, 1] = 3, 23, 0, 11
+    looks = torch.full((2, 7, 3), -1)
+    looks[0, 2, 0], looks[1, 0, 0] = 3, 23
+    looks[1, 5] = torch.tensor([0, 11, 4])
     guidance = Guidance(model.decoder)
     with guidance.watching(looks):
         output = model.decoder.model.decoder(
@@ -34,8 +36,10 @@ def test_the_loss_is_that_of_the_attention_of_all_layers_but_the_first() -> None
     loss, share = guidance.loss()
     plain = []
     for layer in (1, 2):
-        reading, scaling = output.cross_attentions[layer].unflatten(1, (2, 2)).mean(2).unbind(1)
-        plain += [reading[0, 2, 3], reading[1, 0, 23], reading[1, 5, 0], scaling[1, 5, 11]]
+        found = output.cross_attentions[layer]
+        reading, low, high = found[:, :2].mean(1), found[:, 2], found[:, 3]
+        plain += [reading[0, 2, 3], reading[1, 0, 23], reading[1, 5, 0]]
+        plain += [low[1, 5, 11], high[1, 5, 4]]
     assert loss.item() == pytest.approx(-torch.stack(plain).log().mean().item(), rel=1e-4)
     assert share.item() == pytest.approx(torch.stack(plain).mean().item(), rel=1e-4)
 
@@ -57,6 +61,40 @@ def test_guided_attention_learns_to_look_at_the_places() -> None:
         shares.append(share.item())
     assert shares[0] < 0.1
     assert shares[-1] > 0.7
+
+
+def test_the_axis_head_learns_where_between_its_ticks_a_mark_is() -> None:
+    model, axis = made(layers=2).train(), AxisHead(16)
+    states, ids = torch.randn(1, 24, 16), torch.arange(5, 25)[None]
+    shares = torch.linspace(-0.6, 1.6, 20)[None]
+    shares[0, 3] = torch.nan
+    looks = torch.full((1, 20, 3), -1)
+    optimiser = torch.optim.Adam([*model.decoder.parameters(), *axis.parameters()], lr=1e-2)
+    found = []
+    for _ in range(200):
+        guidance = Guidance(model.decoder, axis)
+        with guidance.watching(looks, shares):
+            model.decode(states, ids)
+        assert guidance.loss()[0] == 0
+        loss, share = guidance.axis_loss()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        found.append(share.item())
+    assert [count for *_, count in guidance.told] == [19]
+    assert found[0] < 0.4
+    assert found[-1] > 0.95
+
+
+def test_without_a_place_the_axis_loss_is_nothing() -> None:
+    model, axis = made(layers=2), AxisHead(16)
+    guidance = Guidance(model.decoder, axis)
+    with guidance.watching(torch.full((1, 2, 3), -1), torch.full((1, 2), torch.nan)):
+        model.decode(torch.randn(1, 24, 16), torch.tensor([[5, 6]]))
+    loss, share = guidance.axis_loss()
+    loss.backward()
+    assert (float(loss), float(share)) == (0, 0)
+    assert axis.scores.weight.grad is not None
 
 
 def test_nothing_is_watched_outside() -> None:

@@ -107,7 +107,9 @@ class TestShape:
         model = made().train()
         model(charts(), torch.tensor(PROMPTS[0]).expand(4, -1)).square().mean().backward()
         left = [name for name, p in model.named_parameters() if p.grad is None]
-        assert left == ["letters.scores.weight", "letters.scores.bias"]  # of its own loss
+        assert left == [
+            f"{head}.scores.{kind}" for head in ("letters", "axis") for kind in ("weight", "bias")
+        ]  # of their own losses
 
 
 class TestResolution:

@@ -1,11 +1,11 @@
 """Where in its picture a chart's answer is read, letter by letter.
 
 Names stand in ticks and legends, values in labels where there are any. Other values are read at the
-end of their mark and at the nearest tick of the axis. A small reader is shown where to look while
-it learns (`belvedere.unichart.guidance`).
+end of their mark and at the ticks of the axis below and above it. A small reader is shown where to
+look while it learns (`belvedere.unichart.guidance`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from belvedere.charts.tables import CELL, ROW, escape, parse
@@ -20,11 +20,25 @@ class Look(NamedTuple):
 
     Attributes:
         place: where it stands, or the mark that shows it.
-        tick: for a mark, where the digit of the nearest tick stands that corresponds to the letter.
+        low: for a mark, where the digit of the tick below it stands that corresponds to the letter.
+        high: the same of the tick above. Of a mark beyond the last tick, the two nearest count.
+        share: where the mark is between them, 0 at the lower tick and 1 at the higher one.
     """
 
     place: Place = None
-    tick: Place = None
+    low: Place = None
+    high: Place = None
+    share: float | None = None
+
+    @property
+    def places(self) -> tuple[Place, Place, Place]:
+        """The three points of the picture."""
+        return self.place, self.low, self.high
+
+    def moved(self, onto: Callable[[Place], Place]) -> "Look":
+        """The same look on a page on which the picture lies."""
+        place, low, high = map(onto, self.places)
+        return Look(place, low, high, self.share)
 
 
 UNSEEN = Look()
@@ -144,7 +158,7 @@ def value_looks(record: Mapping[str, Any], value: str, mark: Place) -> Looks:
 
 
 def _off_mark(record: Mapping[str, Any], value: str, mark: Place, *, across: bool) -> Looks:
-    """The looks at a mark, and at the digits of the tick that is nearest to it along its axis.
+    """The looks at a mark, and at the digits of the ticks below and above it along its axis.
 
     Args:
         record: of the chart.
@@ -160,11 +174,19 @@ def _off_mark(record: Mapping[str, Any], value: str, mark: Place, *, across: boo
         digits = _digits(text) if text["role"] == role else []
         if any(letter.isdigit() for letter, _ in digits):
             middle = (text["box"][axis] + text["box"][axis + 2]) / 2
-            ticks.append((abs(middle - mark[axis]), [look.place for _, look in digits]))
-    if not ticks or record["kind"] in {"pie", "donut"}:
+            # Pixels are counted downwards, values upwards.
+            ticks.append((middle if across else -middle, [look.place for _, look in digits]))
+    if len(ticks) < 2 or record["kind"] in {"pie", "donut"}:
         return [Look(mark)] * len(value)
-    _, nearest = min(ticks, key=lambda tick: tick[0])
-    return [Look(mark, nearest[min(i, len(nearest) - 1)]) for i in range(len(value))]
+    ticks.sort(key=lambda tick: tick[0])
+    at = mark[axis] if across else -mark[axis]
+    above = min(max(sum(middle <= at for middle, _ in ticks), 1), len(ticks) - 1)
+    (start, low), (end, high) = ticks[above - 1 : above + 1]
+    share = (at - start) / (end - start) if end > start else None
+    return [
+        Look(mark, low[min(i, len(low) - 1)], high[min(i, len(high) - 1)], share)
+        for i in range(len(value))
+    ]
 
 
 def _digits(text: Mapping[str, Any]) -> list[tuple[str, Look]]:

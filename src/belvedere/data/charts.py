@@ -124,10 +124,7 @@ class ChartRows(Dataset[ChartRow]):
             pixels=page.pixels,
             examples=chart.examples,
             ids=[(prompt[: self.positions - 1], answer[:n]) for (prompt, answer, _), n in cut],
-            looks=[
-                [Look(page.place(look.place), page.place(look.tick)) for look in looks[:n]]
-                for (_, _, looks), n in cut
-            ],
+            looks=[[look.moved(page.place) for look in looks[:n]] for (_, _, looks), n in cut],
             kind=chart.kind,
             where=chart.where,
             letters=letters,
@@ -145,11 +142,12 @@ class ChartDataModule(RowsDataModule):
 
     A batch has ``pixels`` [pictures, 3, height, width] (uint8), ``picture`` [texts] (which picture
     a text is about), ``ids`` and ``labels`` [texts, longest] (the answer's tokens alone are
-    learned; -100 elsewhere), ``looks`` [texts, longest, 2, 2] (where on the page each label is
-    read, and at which tick: x and y in pixels, -1 where there is none), ``tokens`` [texts],
-    ``truncated`` (answers that were cut), ``letters`` [pictures, height / 4, width / 4] where they
-    are wanted; and, not as tensors, ``examples``, ``kinds`` and
-    ``where`` (what messages call the picture) [texts].
+    learned; -100 elsewhere), ``looks`` [texts, longest, 3, 2] (where on the page each label is
+    read, and at which ticks below and above: x and y in pixels, -1 where there is none), ``shares``
+    [texts, longest] (where the mark is between its ticks; NaN where there are none), ``tokens``
+    [texts], ``truncated`` (answers that were cut), ``letters`` [pictures, height / 4, width / 4]
+    where they are wanted; and, not as tensors, ``examples``, ``kinds`` and ``where`` (what messages
+    call the picture) [texts].
 
     Args:
         tokenizer: of charts.
@@ -247,16 +245,19 @@ class ChartDataModule(RowsDataModule):
         lengths = [len(prompt) + len(answer) for prompt, answer in texts]
         ids = np.full((len(texts), max(lengths, default=0)), self.tokenizer.pad_token_id, np.int64)
         labels = np.full_like(ids, IGNORED)
-        looks = np.full((*ids.shape, 2, 2), -1.0, np.float32)
+        looks = np.full((*ids.shape, 3, 2), -1.0, np.float32)
+        shares = np.full(ids.shape, np.nan, np.float32)
         read = [known for row in rows for known in row.looks]
         for i, (prompt, answer) in enumerate(texts):
             ids[i, : lengths[i]] = [*prompt, *answer]
             # The label of a place is the token that follows.
             labels[i, len(prompt) - 1 : lengths[i] - 1] = answer
             for j, look in enumerate(read[i], start=len(prompt) - 1):
-                for k, place in enumerate(look):
+                for k, place in enumerate(look.places):
                     if place is not None:
                         looks[i, j, k] = place
+                if look.share is not None:
+                    shares[i, j] = look.share
         counts = [len(row.ids) for row in rows]
         batch = {
             "pixels": torch.stack([row.pixels for row in rows]),
@@ -264,6 +265,7 @@ class ChartDataModule(RowsDataModule):
             "ids": torch.from_numpy(ids),
             "labels": torch.from_numpy(labels),
             "looks": torch.from_numpy(looks),
+            "shares": torch.from_numpy(shares),
             "tokens": torch.tensor(lengths, dtype=torch.long),
             "truncated": torch.tensor(sum(row.truncated for row in rows)),
             "examples": [example for row in rows for example in row.examples],

@@ -49,8 +49,12 @@ def train(config: DictConfig) -> dict[str, Any]:
     model = reader.load(len(tokenizer))
     datamodule = data_for(model.config, tokenizer, config.data)
     module: UniChartModule = instantiate(config.model, model=model.train(), tokenizer=tokenizer)
-    if model.letters is not None and not module.letters_weight:
-        model.letters.requires_grad_(False)  # several processes wait for all gradients there are
+    for head, weight in (
+        (model.letters, module.letters_weight),
+        (model.axis, module.guidance_weight),
+    ):
+        if head is not None and not weight:
+            head.requires_grad_(False)  # several processes wait for all gradients there are
     datamodule.setup()  # every split: a missing test set is to be found before the training
     check_tasks(tokenizer, datamodule.rows["test"].charts)
     run_dir = open_run(config)

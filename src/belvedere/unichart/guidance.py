@@ -1,9 +1,10 @@
-"""Shows a text decoder where to look: a loss on its cross-attention.
+"""Shows a text decoder where to look, and what is there to see: losses on its layers.
 
 Letters, values and marks of the corpus have known places. From the answers alone a small decoder on
 few charts learns what tables look like, long before it finds out that they are in the picture; told
-where each token of an answer is read, it looks there much sooner. Only training knows of it: the
-model and its answers are what they would be without. (ours)
+where each token of an answer is read, it looks there much sooner. Where a value has to be read off
+an axis, each layer is also asked where between two ticks the mark is. Only training knows of it:
+the model and its answers are what they would be without. (ours)
 """
 
 import math
@@ -16,33 +17,39 @@ from torch import Tensor, nn
 from transformers import MBartForCausalLM
 
 from belvedere.submodels.backbone import layers_of
+from belvedere.unichart.reading import AxisHead
 
 
 class Guidance:
     """The attention that a decoder pays to the right places, over one or more passes over texts.
 
     Args:
-        decoder: half of the heads of its layers are to look at the letter or mark that is read, the
-            others at the tick beside the mark; they are free for all other tokens. The first layer
-            is free altogether: it has yet to find out where to go next.
+        decoder: a third of the heads of its layers are to look at the letter or mark that is read,
+            the others at the ticks below and above the mark; they are free for all other tokens.
+            The first layer is free altogether: it has yet to find out where to go next.
+        axis: asks the guided layers for the mark's place between the ticks.
 
     Attributes:
         found: the logarithms of that attention, of each pass.
+        told: of each pass and layer what `AxisHead.loss` gives, and of how many places.
     """
 
-    def __init__(self, decoder: MBartForCausalLM) -> None:
+    def __init__(self, decoder: MBartForCausalLM, axis: AxisHead | None = None) -> None:
         layers = layers_of(decoder)
-        self.attentions: list[Any] = [layer.encoder_attn for layer in layers[1:] or layers]
+        self.layers: list[Any] = [*(layers[1:] or layers)]
+        self.axis = axis
         self.seen: dict[nn.Module, Tensor] = {}
         self.found: list[Tensor] = []
+        self.told: list[tuple[Tensor, Tensor, int]] = []
 
     @contextmanager
-    def watching(self, looks: Tensor) -> Iterator[None]:
+    def watching(self, looks: Tensor, shares: Tensor | None = None) -> Iterator[None]:
         """Note how much attention the next pass pays to the right places.
 
         Args:
-            looks: [texts, length, 2], the number of the state at which the label of each token is
-                read, and that of its tick; -1 where there is none.
+            looks: [texts, length, 3], the number of the state at which the label of each token is
+                read, and those of its ticks; -1 where there is none.
+            shares: [texts, length], where the mark is between the ticks; NaN where there are none.
         """
 
         def note(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
@@ -50,31 +57,47 @@ class Guidance:
 
         handles = [
             module.register_forward_hook(note)
-            for attention in self.attentions
-            for module in (attention.q_proj, attention.k_proj)
+            for layer in self.layers
+            for module in (layer, layer.encoder_attn.q_proj, layer.encoder_attn.k_proj)
         ]
         try:
             yield
-            for attention in self.attentions:
-                self.found += self._log_shares(attention, looks)
+            for layer in self.layers:
+                self.found += self._log_shares(layer.encoder_attn, looks)
+                if self.axis is not None and shares is not None:
+                    known = ~shares.isnan()
+                    seen = self.axis.loss(self.seen[layer][known], shares[known])
+                    self.told.append((*seen, int(known.sum())))
         finally:
             self.seen.clear()
             for handle in handles:
                 handle.remove()
 
     def loss(self) -> tuple[Tensor, Tensor]:
-        """How far from the right places the attention was; some text must have had one.
+        """How far from the right places the attention was; 0 where no text had one.
 
         Returns:
             The mean over looks and guided layers of the negative logarithm of the attention that
             the heads for this look, on average, pay to the place; and the mean of that attention.
         """
         found = torch.cat(self.found)
-        return -found.mean(), found.detach().exp().mean()
+        looks = max(len(found), 1)
+        return -found.sum() / looks, found.detach().exp().sum() / looks
+
+    def axis_loss(self) -> tuple[Tensor, Tensor]:
+        """How far off the marks' places between their ticks were, with an axis head.
+
+        Returns:
+            The mean cross-entropy over places and guided layers, 0 where there was no place; and
+            the share of places that are told to the neighbouring class.
+        """
+        losses, near, counts = zip(*self.told, strict=True)
+        places = max(sum(counts), 1)
+        return torch.stack(losses).sum() / places, torch.stack(near).sum() / places
 
     def _log_shares(self, attention: Any, looks: Tensor) -> list[Tensor]:
         """Of each text and kind [looks], the logarithm of the mean attention of its heads."""
-        shape, half = (-1, attention.head_dim), attention.num_heads // 2
+        shape, kinds = (-1, attention.head_dim), looks.shape[-1]
         # Unbound, as the gradient of an indexed text would be a whole tensor of zeros around it.
         queries, keys = (
             self.seen[module].unflatten(-1, shape).transpose(1, 2).float().unbind()
@@ -84,14 +107,16 @@ class Guidance:
         for text, places in enumerate(looks):  # one by one, as padding would be most of the work
             parts = zip(
                 places.unbind(-1),
-                queries[text].split(half),
-                keys[text].split(half),
+                queries[text].tensor_split(kinds),
+                keys[text].tensor_split(kinds),
                 strict=True,
             )
             for wanted, query, key in parts:
+                if not len(query):  # fewer heads than kinds of looks
+                    continue
                 at = (wanted >= 0).nonzero()[:, 0]
                 scores = query[:, at] @ key.transpose(1, 2) * attention.scaling
-                aims = wanted[at].expand(half, -1)[..., None]
+                aims = wanted[at].expand(len(query), -1)[..., None]
                 to_place = scores.gather(2, aims)[..., 0] - scores.logsumexp(2)
-                found.append(to_place.logsumexp(0) - math.log(half))
+                found.append(to_place.logsumexp(0) - math.log(len(query)))
         return found

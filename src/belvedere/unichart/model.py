@@ -35,7 +35,7 @@ from transformers import (
 from belvedere.errors import BadInput
 from belvedere.submodels.backbone import prefix_states
 from belvedere.submodels.views import shared, submodel
-from belvedere.unichart.reading import LetterHead
+from belvedere.unichart.reading import AxisHead, LetterHead
 
 DETAIL = 4
 """Pixels to a side of the finest features of a convolutional stem."""
@@ -456,6 +456,8 @@ class ChartModel(nn.Module):
     Attributes:
         letters: names the letters that a convolutional stem sees; nothing that it says goes into an
             answer.
+        axis: says between which ticks the decoder sees a mark; nor does what this one says. Readers
+            with a convolutional stem have both.
     """
 
     def __init__(self, config: ChartModelConfig) -> None:
@@ -465,6 +467,7 @@ class ChartModel(nn.Module):
         hidden, d_model = config.encoder.hidden, config.decoder.d_model
         has_details = config.encoder.stem == "conv"
         self.letters = LetterHead(config.encoder.stem_width) if has_details else None
+        self.axis = AxisHead(d_model) if has_details else None
         self.projection = nn.Identity() if hidden == d_model else nn.Linear(hidden, d_model)
         self.decoder = MBartForCausalLM(config.mbart())
 

@@ -52,8 +52,8 @@ class UniChartModule(LightningModule):
         tokenizer: of its texts.
         optimisation: optimiser and schedule.
         letters_weight: of the loss of `LetterHead`; 0 leaves it out, as in the paper.
-        guidance_weight: of the loss that shows the decoder where each token is read
-            (`belvedere.unichart.guidance`); 0 leaves it out, as in the paper.
+        guidance_weight: of the losses that show the decoder where each token is read
+            (`belvedere.unichart.guidance`); 0 leaves them out, as in the paper.
         length_groups: in how many parts, of texts of like length, the decoder goes through the
             texts of a batch: the losses are the same, with less padding.
         beams: of the search for answers.
@@ -127,8 +127,9 @@ class UniChartModule(LightningModule):
             losses.append(self.letters_weight * loss)
             self.log("train/letters_read", read / there.clamp(min=1), prog_bar=True)
         if len(batch["ids"]):
-            guided = self.guidance_weight > 0 and bool((batch["looks"] >= 0).any())
-            guidance = Guidance(self.model.decoder) if guided else None
+            guidance = None
+            if self.guidance_weight:
+                guidance = Guidance(self.model.decoder, self.model.axis)
             answers = self._losses(self.model.encode(pixels, details), batch, guidance)
             losses.append(answers.loss)
             if guidance is not None:
@@ -136,6 +137,11 @@ class UniChartModule(LightningModule):
                 losses.append(self.guidance_weight * loss)
                 self.log("train/guidance", loss.detach())
                 self.log("train/looks_right", share, prog_bar=True)
+                if self.model.axis is not None:
+                    loss, share = guidance.axis_loss()
+                    losses.append(self.guidance_weight * loss)
+                    self.log("train/axis", loss.detach())
+                    self.log("train/axis_right", share, prog_bar=True)
             self.log("train/loss", answers.loss.detach(), prog_bar=True)
             if self.early:
                 for depth, ce in zip(self.depths, answers.ce, strict=True):
@@ -178,8 +184,9 @@ class UniChartModule(LightningModule):
             tokens = batch["tokens"][part]
             columns = torch.arange(int(tokens.max()), device=part.device)
             ids, aims = (batch[name][part, : len(columns)] for name in ("ids", "labels"))
-            looks = batch["looks"][part, : len(columns)]
-            with guidance.watching(self.states_at(looks)) if guidance else nullcontext():
+            looks, shares = (batch[name][part, : len(columns)] for name in ("looks", "shares"))
+            watched = guidance and guidance.watching(self.states_at(looks), shares)
+            with watched or nullcontext():
                 found = self.model.decode_at(
                     self.depths,
                     states[batch["picture"][part]],
@@ -203,7 +210,7 @@ class UniChartModule(LightningModule):
         for task in {example.task for example in batch["examples"]}:
             chosen = [i for i, example in enumerate(batch["examples"]) if example.task == task]
             index = torch.tensor(chosen, device=states.device)
-            names = ("ids", "labels", "looks", "tokens", "picture")
+            names = ("ids", "labels", "looks", "shares", "tokens", "picture")
             part = {name: batch[name].index_select(0, index) for name in names}
             learned = int((part["labels"] >= 0).sum())
             losses = self._losses(states, part).ce.tolist()

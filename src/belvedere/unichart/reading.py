@@ -1,4 +1,4 @@
-"""An auxiliary head that names the letters at every place of a picture."""
+"""Auxiliary heads that say what a reader sees while it learns; no answer has anything of them."""
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +8,9 @@ from belvedere.charts.letters import CLASSES, NOTHING, UNKNOWN
 
 NOTHING_WEIGHT = 0.1
 """Of cells without a letter in the loss: there are some twenty for each letter."""
+BINS = 40
+"""Classes of places between two ticks, from `FIRST` of their distance below the lower one."""
+FIRST, BIN = -0.5, 0.05
 
 
 class LetterHead(nn.Module):
@@ -45,3 +48,30 @@ class LetterHead(nn.Module):
         right = (scores.argmax(-1) == letters) & there
         loss = (each * weights.flatten()).sum() / weights.sum().clamp(min=NOTHING_WEIGHT)
         return loss, torch.stack([right.sum(), there.sum()])
+
+
+class AxisHead(nn.Module):
+    """Says where between two ticks the mark is whose value comes next.
+
+    A value that no label tells follows from it and the two ticks. Told so, a small decoder learns
+    to read marks off long before it would from the digits alone.
+
+    Args:
+        width: of the decoder's states.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scores = nn.Linear(width, BINS)
+
+    def loss(self, states: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+        """The summed cross-entropy, and how many places are told to the neighbouring class.
+
+        Args:
+            states: [places, width], of a decoder layer.
+            shares: [places], 0 at the lower tick and 1 at the higher one.
+        """
+        aims = ((shares - FIRST) / BIN).long().clamp(0, BINS - 1)
+        scores = self.scores(F.layer_norm(states.float(), states.shape[-1:]))
+        near = (scores.argmax(-1) - aims).abs() <= 1
+        return F.cross_entropy(scores.float(), aims, reduction="sum"), near.sum()
