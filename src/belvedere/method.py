@@ -78,9 +78,9 @@ class MethodModule(LightningModule):
         self.log_dict(logged("test", self.results), rank_zero_only=True)
 
     def configure_optimizers(self) -> Any:
-        """AdamW and its schedule over all steps of the run, for what is not frozen."""
+        """The optimiser and its schedule over all steps of the run, for what is not frozen."""
         steps = int(self.trainer.estimated_stepping_batches)
-        return self.optimisation.build(self.parameters(), steps)
+        return self.optimisation.build(self, steps)
 
     def configure_gradient_clipping(
         self,

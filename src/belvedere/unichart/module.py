@@ -330,6 +330,6 @@ class UniChartModule(LightningModule):
         )
 
     def configure_optimizers(self) -> Any:
-        """AdamW and its schedule over all steps of the run."""
+        """The optimiser and its schedule over all steps of the run."""
         steps = int(self.trainer.estimated_stepping_batches)
-        return self.optimisation.build(self.parameters(), steps)
+        return self.optimisation.build(self, steps)
