@@ -191,7 +191,19 @@ class ChartCorpusDataModule(ChartDataModule):
 
     def charts(self, split: Split) -> Charts:
         """The charts of a split's shards."""
-        name = self.test_split if split == "test" else split
+        limit = self.train_charts if split == "train" else self.eval_charts
+        files = self._shards(self._name(split))
+        return CorpusCharts(files, self.weights, self.tasks_per_chart, self.no_chart, limit)
+
+    def parts(self, split: Split) -> list[str]:
+        """The name of the split's shards, which have no parts."""
+        self._shards(self._name(split))
+        return [self._name(split)]
+
+    def _name(self, split: Split) -> str:
+        return self.test_split if split == "test" else split
+
+    def _shards(self, name: str) -> list[Path]:
         files = [file for file in find_files(self.path) if file.name.rpartition("-")[0] == name]
         if not files:
             raise BadInput(
@@ -199,10 +211,4 @@ class ChartCorpusDataModule(ChartDataModule):
                 where=self.path,
                 remedy=f"python -m belvedere.charts.build {self.path} --charts {name}=COUNT",
             )
-        limit = self.train_charts if split == "train" else self.eval_charts
-        return CorpusCharts(files, self.weights, self.tasks_per_chart, self.no_chart, limit)
-
-    def parts(self, split: Split) -> list[str]:
-        """The name of the split's shards, which have no parts."""
-        self.charts(split)
-        return [self.test_split if split == "test" else split]
+        return files

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from belvedere.charts.tasks import Example
 from belvedere.data.downstream import DownstreamDataModule, Found
-from belvedere.data.records import Record, unreadable
+from belvedere.data.records import Record, read_text
 from belvedere.errors import BadInput
 
 Source = Literal["pew", "statista"]
@@ -69,7 +69,7 @@ class ChartToTextDataModule(DownstreamDataModule):
     def local(self, place: Path) -> Iterator[Found]:
         """The charts that a split's file lists, with their captions."""
         root = place.parents[1]
-        for number, line in enumerate(_read(place).splitlines(), 1):
+        for number, line in enumerate(read_text(place).splitlines(), 1):
             if not line.strip() or line.strip() == _HEADER:
                 continue
             where = f"{place}:{number}"
@@ -82,7 +82,7 @@ class ChartToTextDataModule(DownstreamDataModule):
                 )
             kind, below = KINDS[listed[1]]
             caption = root / below / "captions" / f"{listed[2]}.txt"
-            text = _read(caption) if caption.is_file() else ""
+            text = read_text(caption) if caption.is_file() else ""
             picture = root / below / "imgs" / f"{listed[2]}.png"
             yield Found(str(picture), Record({self.caption_column: text}, where), kind)
 
@@ -90,19 +90,3 @@ class ChartToTextDataModule(DownstreamDataModule):
         """The summary of a chart, on one line."""
         caption = " ".join(record.text(self.caption_column, "data.caption_column").split())
         return Example("summary", "", caption, (caption,))
-
-
-def _read(file: Path) -> str:
-    """The text of a file.
-
-    Raises:
-        BadInput: it cannot be read, or is not UTF-8.
-    """
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise unreadable(file, error) from error
-    except UnicodeDecodeError as error:
-        raise BadInput(
-            f"not UTF-8 at byte {error.start}", where=str(file), remedy="convert it to UTF-8"
-        ) from error

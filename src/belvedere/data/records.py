@@ -108,12 +108,24 @@ def read_records(file: Path) -> Iterator[Record]:
         raise unreadable(file, error) from error
 
 
+def read_text(file: Path) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        BadInput: it cannot be read, or is not UTF-8.
+    """
+    try:
+        return "".join(line for _, line in _lines(file))
+    except OSError as error:
+        raise unreadable(file, error) from error
+
+
 def _lines(file: Path) -> Iterator[tuple[int, str]]:
     """Numbered lines; bytes that are no UTF-8 are named by their line."""
     with file.open("rb") as opened:
         for number, raw in enumerate(opened, 1):
             try:
-                yield number, raw.decode("utf-8")
+                yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
                 raise BadInput(
                     f"not UTF-8 at byte {error.start} of the line",
@@ -129,7 +141,7 @@ def _jsonl(file: Path) -> Iterator[Record]:
 
 
 def _json(file: Path) -> Iterator[Record]:
-    content = _parsed("".join(line for _, line in _lines(file)), str(file))
+    content = _parsed(read_text(file), str(file))
     if isinstance(content, dict):
         content = content.get("Data")
     if not isinstance(content, list):

@@ -127,8 +127,8 @@ def answer_blank(module: UniChartModule, datamodule: ChartDataModule) -> list[An
     found: list[Answered] = []
     for batch in datamodule.test_dataloader():
         moved = datamodule.transfer_batch_to_device(batch, module.device, 0)
-        moved["pixels"] = torch.full_like(moved["pixels"], 255)
-        found += module.answer(moved)
+        white = module.encoded({"pixels": torch.full_like(moved["pixels"][:1], 255)})
+        found += module.answer(moved, states=white.expand(len(moved["pixels"]), -1, -1))
     return found
 
 
