@@ -3,10 +3,17 @@ import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
+import torch
 
 from belvedere.charts.build import Recipe, make_record
 from belvedere.corpus import recall
+from belvedere.data.chart_corpus import ChartCorpusDataModule
+from belvedere.metrics.chart_tasks import task_scores
+from belvedere.optimisation import Optimisation
 from belvedere.submodels.loading import Backbone
+from belvedere.unichart.loading import Reader
+from belvedere.unichart.module import UniChartModule
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 
@@ -27,9 +34,26 @@ def test_the_backbone_recalls_facts_that_no_question_was_trained_on():
     assert sum(right) > 0.8 * len(right)
 
 
-def test_the_datasheet_names_the_weights():
-    digest = hashlib.sha256((DATA / "backbone" / "model.safetensors").read_bytes()).hexdigest()
-    assert digest in (DATA / "backbone" / "DATASHEET.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("folder", ["backbone", "reader"])
+def test_the_datasheet_names_the_weights(folder):
+    digest = hashlib.sha256((DATA / folder / "model.safetensors").read_bytes()).hexdigest()
+    assert digest in (DATA / folder / "DATASHEET.md").read_text(encoding="utf-8")
+
+
+def test_the_reader_reads_texts_of_charts_that_it_has_not_seen():
+    reader = Reader(str(DATA / "reader"))
+    tokenizer = reader.tokenizer()
+    model = reader.load(len(tokenizer))
+    assert (DATA / "reader" / "model.safetensors").stat().st_size < 25e6
+    charts = ChartCorpusDataModule(
+        tokenizer, str(DATA / "charts"), {"texts": 1}, name="charts", eval_charts=3,
+        image_size=model.config.image_size, positions=model.config.decoder.max_positions,
+    )  # fmt: skip
+    charts.setup("test")
+    module = UniChartModule(model, tokenizer, Optimisation(), beams=1, new_tokens=320)
+    with torch.no_grad():
+        answered = module.answer(next(iter(charts.test_dataloader())))
+    assert task_scores(answered)["texts"]["texts_f1"] > 30
 
 
 def test_the_charts_are_those_that_the_datasheets_command_makes():

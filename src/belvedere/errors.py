@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+FROM_WORKER = "Caught BadInput in DataLoader worker"
 BAD_INPUT = 2
 """The exit code of a program whose input cannot be used."""
 
@@ -20,6 +21,9 @@ class BadInput(ValueError):
     """
 
     def __init__(self, what: str, *, where: str | None = None, remedy: str | None = None) -> None:
+        if what.startswith(FROM_WORKER):
+            # PyTorch raises it again in the main process, with the worker's traceback as its text.
+            what = what.rpartition(f"{type(self).__name__}: ")[2]
         parts = [f"{where}: {what}" if where else what]
         if remedy:
             parts.append(remedy)

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 from PIL import Image
@@ -37,6 +38,21 @@ def test_a_corpus_is_read_by_datasets_as_it_was_made(
         assert [mark["labels"] for mark in row["marks"]] == [
             list(mark["labels"]) for mark in record["marks"]
         ]
+
+
+def test_a_smaller_corpus_leaves_nothing_of_a_larger_one(
+    made: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    write_split(tmp_path, "train", iter(made[:5]), shard=2)
+    others = [f"train_more-0000{i}.parquet" for i in range(2)] + ["train-notes.parquet"]
+    for other in others:
+        (tmp_path / other).touch()
+    files = write_split(tmp_path, "train", iter(made[:3]), shard=2)
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(
+        [*(file.name for file in files), *others]
+    )
+    ids = [row for file in files for row in pq.read_table(file)["id"].to_pylist()]
+    assert ids == [record["id"] for record in made[:3]]
 
 
 def test_charts_depend_on_the_seed_and_their_number_alone() -> None:

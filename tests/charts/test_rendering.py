@@ -2,11 +2,13 @@ import io
 from dataclasses import replace
 from random import Random
 
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
 
 from belvedere.charts.colours import colour_name
+from belvedere.charts.drawing import Drawing
 from belvedere.charts.elements import CHART_KINDS, ChartKind, Layout
 from belvedere.charts.rendering import Chart, reads_well, render
 from belvedere.charts.styles import THEMES, Sizes, Style, Wear, draw_style
@@ -137,6 +139,39 @@ def test_noise_and_jpeg_change_the_picture_but_not_its_size() -> None:
     clean, noisy = pixels(drawn("vertical bar")).astype(int), pixels(worn).astype(int)
     assert clean.shape == noisy.shape
     assert 1 < np.abs(clean - noisy).mean() < 12
+
+
+def test_the_users_settings_of_matplotlib_change_nothing() -> None:
+    plain = drawn("multi line", legend="bottom", grid="both").picture
+    theirs = {
+        "font.size": 20, "legend.fontsize": 20, "legend.labelspacing": 3, "text.antialiased": False,
+        "lines.antialiased": False, "lines.solid_capstyle": "butt", "axes.xmargin": 0.4,
+        "path.sketch": (3, 100, 2), "axes.grid": True,
+    }  # fmt: skip
+    with matplotlib.rc_context(theirs):
+        before = dict(matplotlib.rcParams)
+        assert drawn("multi line", legend="bottom", grid="both").picture == plain
+        assert dict(matplotlib.rcParams) == before
+
+
+def test_texts_with_two_dollar_signs_are_no_formulas() -> None:
+    odd = "$5 to {$9"  # as a formula it could not even be parsed
+    table = replace(
+        SEASONS, title=f"Tea at {odd}", row_name=f"Bag {odd}", source=f"Shop {odd}",
+        columns=(f"A {odd}", "B"), rows=(odd, "None", "$1_2$"),
+    )  # fmt: skip
+    look = style(source=True, axis_names=True, title_size=9.0, text_size=8.0, value_labels=False)
+    chart = render(table, "grouped bar", look, Random(0))
+    assert chart is not None
+    texts = {text.text for text in chart.layout.texts}
+    assert {table.title, table.row_name, f"Source: {table.source}", *table.rows} <= texts
+    assert set(table.columns) <= texts
+    # A text is as wide as all its letters are, dollars among them.
+    measured = Drawing(table, "grouped bar", chart.style)
+    for text in chart.layout.texts:
+        if text.role in {"x tick", "legend"} and chart.style.rotation == 0:
+            wanted = measured.width_of(text.text, measured.letters)
+            assert text.box[2] - text.box[0] == pytest.approx(wanted, abs=1)
 
 
 def test_held_out_themes_are_drawn_only_when_asked_for() -> None:

@@ -1,4 +1,5 @@
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -7,7 +8,9 @@ from belvedere.charts.tasks import (
     TOKENS,
     TaskName,
     check_weights,
+    draw_example,
     draw_tasks,
+    examples_of,
     read_marks,
     write_marks,
 )
@@ -47,6 +50,19 @@ def test_tasks_are_drawn_by_weight_and_none_twice_before_all_have_been() -> None
         drawn = draw_tasks(weights, 7, Random(seed))
         assert set(drawn[:3]) == set(drawn[3:6]) == set(weights)
     assert draw_tasks(weights, 0, Random(0)) == []
+
+
+@pytest.mark.parametrize("questions", [[], None])
+def test_a_chart_without_questions_is_named_where_they_are_wanted(questions: Any) -> None:
+    record = {"id": "train-000007", "questions": questions, "summaries": {}}
+    record["open_question"] = {"text": "How is it?", "answer": "Well."}
+    for wanted in (
+        lambda: draw_example(record, "reasoning", Random(0)),
+        lambda: list(examples_of(record, "reasoning")),
+    ):
+        with pytest.raises(BadInput, match="the chart train-000007 has no questions"):
+            wanted()
+    assert draw_example(record, "open", Random(0)).answer == "Well."
 
 
 def test_every_task_has_a_token_of_its_own() -> None:

@@ -2,11 +2,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from belvedere.charts.build import Recipe, make_record, write_split
-from belvedere.charts.letters import ALPHABET, CELL, NOTHING, UNKNOWN
+from belvedere.charts.letters import ALPHABET, CELL, CLASSES, FIRST_MARK, MARKS, NOTHING, UNKNOWN
 from belvedere.charts.not_charts import HELD_OUT, SEEN
 from belvedere.charts.places import UNSEEN
 from belvedere.charts.tasks import NO_CHART
@@ -65,10 +67,21 @@ def test_letters_lie_on_ink(corpus: Path, tokenizer: Any) -> None:
     grey = row.pixels.float().mean(0)
     parts = grey.unfold(0, CELL, CELL).unfold(1, CELL, CELL).flatten(2)
     contrast = parts.amax(-1) - parts.amin(-1)
-    named = row.letters != NOTHING
+    named = (row.letters > NOTHING) & (row.letters < FIRST_MARK)
     assert named.sum() > 20
     assert (contrast[named] > 30).float().mean() > 0.9
-    assert int(row.letters.max()) <= len(ALPHABET)
+    assert int(row.letters.max()) < CLASSES
+
+
+def test_marks_are_named_where_they_end(corpus: Path, tokenizer: Any) -> None:
+    made = charts(corpus, tokenizer, letters=True)
+    for index, chart in enumerate(made.charts("test")):
+        row = made.rows["test"][index]
+        assert chart.ends
+        assert row.letters is not None
+        for kind, (x, y) in chart.ends:
+            found = int(row.letters[int(y // CELL), int(x // CELL)])
+            assert found == FIRST_MARK + MARKS.index(kind) or 0 < found < FIRST_MARK
 
 
 def test_tokens_have_the_place_of_their_letters_on_the_page(corpus: Path, tokenizer: Any) -> None:
@@ -161,12 +174,31 @@ def test_a_task_token_in_a_question_is_text(tokenizer: Any) -> None:
     assert tokenizer.decode(ids[1:-1]) == "Is <s_answer> or <chartqa> shown?"
 
 
+def test_a_question_that_is_too_long_is_cut_between_its_two_tokens(
+    corpus: Path, tokenizer: Any
+) -> None:
+    whole = encode_prompt(tokenizer, "reasoning", "How many bars are there? " * 20)
+    assert encode_prompt(tokenizer, "reasoning", "How many bars are there? " * 20, 30) == [
+        *whole[:29],
+        whole[-1],
+    ]
+    made = charts(corpus, tokenizer, positions=3, tasks={"reasoning": 1})
+    batch = next(iter(made.train_dataloader()))
+    assert batch["ids"].tolist() == [
+        [whole[0], whole[-1], ids[-1]] for ids in batch["ids"].tolist()
+    ]
+    assert int(batch["truncated"]) == len(batch["ids"])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"tasks": {"tabel": 1}}, r"data\.tasks: there is no task 'tabel'"),
         ({"test_split": "test_unseen"}, r"no charts of the split 'test_unseen'"),
         ({"batch_size": 0}, r"data\.batch_size: 0 is too small"),
+        ({"positions": 2}, r"data\.positions: 2 is too small"),
+        ({"train_charts": 0}, r"data\.train_charts: 0 is too small"),
+        ({"eval_charts": -1}, r"data\.eval_charts: -1 is too small"),
         ({"no_chart": 1}, r"data\.no_chart: 1 is no share"),
         ({"tasks_per_chart": -1}, r"data\.tasks_per_chart: -1 is too small"),
     ],
@@ -184,6 +216,58 @@ def test_a_file_of_another_kind_is_named(corpus: Path, tokenizer: Any, tmp_path:
     (tmp_path / "train-00000.parquet").write_bytes(other.read_bytes())
     with pytest.raises(BadInput, match=r"there is no column"):
         charts(tmp_path, tokenizer)
+    table = pq.read_table(corpus / "train-00000.parquet")
+    flat = table.set_column(1, "image", pa.array([b"x"] * table.num_rows))
+    pq.write_table(flat, tmp_path / "train-00000.parquet")
+    with pytest.raises(BadInput, match=r"train-00000\.parquet: columns of other types"):
+        charts(tmp_path, tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"image": None}, "the chart train-000001 has no image.bytes"),
+        ({"image": {"bytes": None, "path": "x.png"}}, "the chart train-000001 has no image.bytes"),
+        ({"questions": []}, "the chart train-000001 has no questions"),
+        ({"questions": None}, "the chart train-000001 has no questions"),
+        ({"questions": [{"text": None}]}, r"the chart train-000001 has no questions\.0\.text"),
+        ({"summaries": None}, "the chart train-000001 has no summaries"),
+        ({"id": None}, "the chart None has no id"),
+    ],
+)
+def test_a_chart_that_lacks_something_is_named(
+    corpus: Path, tokenizer: Any, tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    charts_of(corpus, tmp_path, changes)
+    with pytest.raises(BadInput, match=rf"train-00000\.parquet\[1\]: {said}"):
+        charts(tmp_path, tokenizer)
+
+
+def test_what_is_not_read_may_be_missing(corpus: Path, tokenizer: Any, tmp_path: Path) -> None:
+    picture = pq.read_table(corpus / "train-00000.parquet")["image"][0].as_py()
+    charts_of(corpus, tmp_path, {"image": picture | {"path": None}, "questions": []})
+    rows = charts(tmp_path, tokenizer, tasks={"table": 1}).rows["train"]
+    assert rows[1].examples[0].task == "table"
+
+
+def test_a_damaged_picture_is_named_in_training(
+    corpus: Path, tokenizer: Any, tmp_path: Path
+) -> None:
+    charts_of(corpus, tmp_path, {"image": {"bytes": b"", "path": "x.png"}})
+    with pytest.raises(BadInput, match="train-000001: not a picture that can be read"):
+        list(charts(tmp_path, tokenizer).train_dataloader())
+
+
+def charts_of(corpus: Path, folder: Path, changes: dict[str, Any]) -> None:
+    """A copy of a corpus, of whose second training chart something is changed."""
+    for split in ("train", "validation", "test"):
+        table = pq.read_table(corpus / f"{split}-00000.parquet")
+        rows = table.to_pylist()
+        if split == "train":
+            rows[1] |= changes
+        pq.write_table(
+            pa.Table.from_pylist(rows, schema=table.schema), folder / f"{split}-00000.parquet"
+        )
 
 
 def test_pixels_are_bytes(corpus: Path, tokenizer: Any) -> None:

@@ -1,4 +1,6 @@
+import errno
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -40,6 +42,30 @@ def test_modes_are_read_right() -> None:
     assert mean(open_picture(saved(Image.new("1", (6, 4), 1)))) == [255, 255, 255]
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+def test_a_dark_picture_of_16_bits_is_dark(kind: str) -> None:
+    values = np.array([[200, 0], [150, 255]], np.uint16)
+    grey = Image.fromarray(values)
+    data = (
+        b"P5 2 2 65535\n" + values.astype(">u2").tobytes() if kind == "PPM" else saved(grey, kind)
+    )
+    assert np.asarray(open_picture(data))[..., 0].tolist() == [[1, 0], [1, 1]]
+
+
+def test_grey_of_32_bits_is_taken_by_its_largest_value() -> None:
+    def brightest(values: list[float], kind: type) -> list[int]:
+        picture = Image.fromarray(np.array([values], kind))
+        assert picture.mode == ("I" if kind is np.int32 else "F")
+        found: list[int] = np.asarray(open_picture(saved(picture, "TIFF")))[0, :, 0].tolist()
+        return found
+
+    assert brightest([-5, 0, 200], np.int32) == [0, 0, 200]
+    assert brightest([0, 200, 65535], np.int32) == [0, 1, 255]
+    assert brightest([0, 0.5, 1], np.float32) == [0, 128, 255]
+    assert brightest([0, 0.5, 200], np.float32) == [0, 0, 200]
+    assert brightest([float("nan"), float("inf"), 128], np.float32) == [0, 255, 128]
+
+
 def test_a_transparent_palette_colour_is_white() -> None:
     palette = Image.new("P", (6, 4), 0)
     palette.putpalette([*RED, 0, 0, 255])
@@ -78,6 +104,22 @@ def test_damaged_pictures_are_named(tmp_path: Path) -> None:
         open_picture(b"hello", "x")
     with pytest.raises(BadInput, match=r"gone.png: there is no such picture"):
         open_picture(tmp_path / "gone.png")
+
+
+def test_what_the_system_refuses_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(BadInput, match=r": a folder, not a picture; name a file$"):
+        open_picture(tmp_path)
+    with pytest.raises(BadInput, match=r"cannot be read \(File name too long\)"):
+        open_picture(tmp_path / ("x" * 300 + ".png"))
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "a.png")
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(BadInput, match=r"a\.png: cannot be read \(Permission denied\); check"):
+        open_picture("a.png")
 
 
 def test_one_pixel_is_a_picture() -> None:

@@ -1,12 +1,15 @@
 import json
 import re
 from functools import partial
+from io import BytesIO
 
+import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from belvedere.charts.not_charts import HELD_OUT, SEEN
 from belvedere.charts.tasks import TOKENS
+from belvedere.runs.chart_figures import draw_pages
 from belvedere.unichart.loading import load_reader
 
 
@@ -41,10 +44,18 @@ def test_a_reader_is_trained_and_reported_beside_its_baselines(run):
     events = EventAccumulator(str(folder))
     events.Reload()
     assert "charts" in events.Tags()["images"]
-    assert {"train/loss", "train/letters_read", "validation/loss/table"} <= set(
-        events.Tags()["scalars"]
-    )
+    shown = {"train/loss", "train/letters_read", "validation/loss/table", "test/table/rms_f1"}
+    assert shown <= set(events.Tags()["scalars"])
+    assert set(report["validation_losses"]) == set(TOKENS)
+    assert re.search(r"validation loss a token at the end: .*table \d\.\d+", text)
+    assert report["unfinished"] == sum(not answer["finished"] for answer in answers)
     assert load_reader(folder / "checkpoints" / "model").config.name == "tiny"
+
+
+def test_dollars_in_tables_are_dollars():
+    picture = np.full((20, 30, 3), 255, np.uint8)
+    table = "range | count & $5_$ | $30K-$50K"
+    draw_pages([(picture, table, table, 0.5)]).savefig(BytesIO())
 
 
 def test_a_trained_reader_is_gone_on_with(run, tmp_path):

@@ -1,6 +1,7 @@
 """Conversion from and to the hub's layout, against transformers' own class."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +236,28 @@ def test_what_is_not_there_or_damaged_is_said(tmp_path: Path) -> None:
     torch.save({"code": Path("x")}, tmp_path / "pytorch_model.bin")
     with pytest.raises(BadInput, match=r"pytorch_model\.bin: cannot be read"):
         from_hub(tmp_path)
+
+
+def test_a_configuration_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    saved(tmp_path)
+    (tmp_path / "config.json").write_text('["encoder", "decoder"]')
+    with pytest.raises(BadInput, match=r"config\.json: is a list, not a table of keys"):
+        from_hub(tmp_path)
+
+
+def test_pages_of_the_hubs_readers_are_donuts(tmp_path: Path) -> None:
+    saved(tmp_path / "theirs")
+    ours = from_hub(tmp_path / "theirs")
+    assert ours.config.page == "donut"
+    to_hub(ours, tmp_path / "donut")
+    assert from_hub(tmp_path / "donut").config.page == "donut"
+    ours.config = replace(ours.config, page="plain")
+    to_hub(ours, tmp_path / "plain")
+    assert from_hub(tmp_path / "plain").config.page == "plain"
+    VisionEncoderDecoderModel.from_pretrained(tmp_path / "plain")
+    change(tmp_path / "plain", None, page="round")
+    with pytest.raises(BadInput, match="there are no pages called 'round'"):
+        from_hub(tmp_path / "plain")
 
 
 def test_a_name_is_fetched_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,16 +8,23 @@ import torch
 from belvedere.charts.tokenizer import train
 from belvedere.errors import BadInput
 from belvedere.unichart.hub import to_hub
-from belvedere.unichart.loading import SHAPE, WEIGHTS, Reader, load_reader, save_reader
+from belvedere.unichart.loading import (
+    SHAPE,
+    WEIGHTS,
+    Reader,
+    load_reader,
+    save_reader,
+    with_fresh_decoder,
+)
 from belvedere.unichart.model import ChartModel, ChartModelConfig, DecoderConfig, EncoderConfig
 
 SIZE = (32, 48)
 
 
-def made(stem: str = "conv") -> ChartModel:
+def made(stem: str = "conv", layers: int = 1, width: int = 32) -> ChartModel:
     torch.manual_seed(0)
     encoder = EncoderConfig(16, (1, 1), (2, 2), window=4, stem=stem, drop_path=0.0)  # type: ignore[arg-type]
-    decoder = DecoderConfig(layers=1, d_model=32, heads=2, ffn=64, max_positions=64)
+    decoder = DecoderConfig(layers, d_model=width, heads=2, ffn=64, max_positions=64)
     return ChartModel(
         ChartModelConfig("test", SIZE, vocab_size=300, encoder=encoder, decoder=decoder)
     ).eval()
@@ -63,6 +71,25 @@ def test_a_decoder_starts_anew_for_another_tokenizer(tmp_path: Path) -> None:
     assert not torch.equal(own, old)
 
 
+def test_what_sees_keeps_its_projection_and_the_decoders_head_is_new() -> None:
+    model = made(width=48)
+    assert model.axis is not None
+    seen = model.projection.weight.clone()
+    asked = next(model.axis.parameters()).clone()
+    fresh = with_fresh_decoder(model, 450)
+    assert torch.equal(fresh.projection.weight, seen)
+    assert fresh.axis is not None
+    assert not torch.equal(next(fresh.axis.parameters()), asked)
+
+
+def test_a_fresh_decoder_of_another_width_has_a_projection_of_its_own() -> None:
+    encoder = EncoderConfig(16, (1, 1), (2, 2), window=4, drop_path=0.0)
+    shape = replace(made().config, name="tiny", encoder=encoder)  # decoders of `tiny` are wider
+    fresh = with_fresh_decoder(ChartModel(shape), 450)
+    assert fresh(torch.rand(1, 3, *SIZE), torch.tensor([[449]])).shape == (1, 1, 450)
+    assert fresh.projection.weight.shape == (fresh.config.decoder.d_model, 32)
+
+
 def test_a_decoder_grows_without_a_change_of_answers(tmp_path: Path) -> None:
     save_reader(made(), tmp_path)
     grown = Reader(str(tmp_path), decoder_layers=3).load(300)
@@ -104,9 +131,10 @@ def test_damaged_readers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no whole chart reader"):
         load_reader(tmp_path)
     (tmp_path / WEIGHTS).write_bytes(weights)
-    (tmp_path / SHAPE).write_text("{}")
-    with pytest.raises(BadInput, match="no whole chart reader"):
-        load_reader(tmp_path)
+    for shape in ("{}", "[]", "null"):
+        (tmp_path / SHAPE).write_text(shape)
+        with pytest.raises(BadInput, match="no whole chart reader"):
+            load_reader(tmp_path)
 
 
 def test_weights_that_lack_a_part_are_refused(tmp_path: Path) -> None:
@@ -120,6 +148,32 @@ def test_weights_that_lack_a_part_are_refused(tmp_path: Path) -> None:
     save_file(tensors, tmp_path / WEIGHTS)
     with pytest.raises(BadInput, match="the weights lack"):
         load_reader(tmp_path)
+
+
+def test_weights_that_are_deeper_than_their_shape_are_refused(tmp_path: Path) -> None:
+    save_reader(made(layers=2), tmp_path)
+    shape = json.loads((tmp_path / SHAPE).read_text())
+    shape["decoder"]["layers"] = 1
+    (tmp_path / SHAPE).write_text(json.dumps(shape))
+    says = r"model\.safetensors: there is no place for 'decoder\.model\.decoder\.layers\.1\."
+    with pytest.raises(BadInput, match=says):
+        load_reader(tmp_path)
+
+
+def test_the_page_is_saved_and_that_of_older_readers_is_plain(tmp_path: Path) -> None:
+    model = made()
+    assert model.config.page == "plain"
+    model.config = replace(model.config, page="donut")
+    save_reader(model, tmp_path)
+    assert load_reader(tmp_path).config.page == "donut"
+    shape = json.loads((tmp_path / SHAPE).read_text())
+    (tmp_path / SHAPE).write_text(json.dumps(shape | {"page": "round"}))
+    with pytest.raises(BadInput, match="there are no pages called 'round'"):
+        load_reader(tmp_path)
+    del shape["page"]
+    (tmp_path / SHAPE).write_text(json.dumps(shape))
+    assert load_reader(tmp_path).config.page == "plain"
+    assert ChartModelConfig.named("base").page == "donut"
 
 
 def test_a_run_is_its_reader_and_random_weights_have_a_tokenizer_of_their_own(

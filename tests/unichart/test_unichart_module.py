@@ -15,6 +15,7 @@ from belvedere.data.chart_corpus import ChartCorpusDataModule
 from belvedere.errors import BadInput
 from belvedere.metrics.chart_tasks import abstention, scores_by_kind, task_scores
 from belvedere.optimisation import Optimisation
+from belvedere.runs.chart_answers import answer_blank
 from belvedere.unichart.model import (
     Answers,
     ChartModel,
@@ -22,7 +23,7 @@ from belvedere.unichart.model import (
     DecoderConfig,
     EncoderConfig,
 )
-from belvedere.unichart.module import Asked, UniChartModule
+from belvedere.unichart.module import Asked, UniChartModule, over_processes
 from belvedere.unichart.reading import LetterHead
 
 TASKS = {"texts": 1, "table": 1, "elements": 1, "reasoning": 1, "open": 1, "summary": 1}
@@ -103,6 +104,76 @@ def test_every_question_is_answered_and_scored(data: ChartCorpusDataModule, tmp_
     assert set(scores) == set(TASKS)
     assert scores["table"]["n"] == 2
     assert set(scores_by_kind(reader.answered)) == set(batch["kinds"])
+
+
+def test_answers_that_do_not_end_are_told(data: ChartCorpusDataModule) -> None:
+    reader = module(data).eval()
+
+    def generate(asked: Asked, *_: Any) -> Answers:
+        ids = torch.tensor([[5, data.tokenizer.eos_token_id], [5, 6]])
+        ids = ids.repeat(len(asked.texts), 1)[: len(asked.texts)]
+        return Answers(ids, torch.ones_like(ids).bool(), torch.zeros(ids.shape))
+
+    reader.generate = generate  # type: ignore[method-assign, assignment]
+    found: dict[str, list[bool]] = {}
+    for one in reader.answer(next(iter(data.test_dataloader()))):
+        found.setdefault(one.task, []).append(one.finished)
+    assert all(ended == [i % 2 == 0 for i in range(len(ended))] for ended in found.values())
+
+
+def test_the_blank_image_is_answered_once_for_all_charts(data: ChartCorpusDataModule) -> None:
+    reader = module(data).eval()
+    plain = []
+    for batch in data.test_dataloader():
+        plain += reader.answer({**batch, "pixels": torch.full_like(batch["pixels"], 255)})
+    calls = []
+    generate = reader.generate
+    reader.generate = lambda asked, *rest: calls.extend(asked.prompts) or generate(asked, *rest)
+    found = answer_blank(reader, data)
+    assert [replace(one, confidence=0) for one in found] == [
+        replace(one, confidence=0) for one in plain
+    ]
+    for one, other in zip(found, plain, strict=True):
+        assert one.confidence == pytest.approx(other.confidence, rel=1e-4)
+    assert len(calls) == len({tuple(prompt) for prompt in calls}) < len(found)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beams": 0}, r"model\.beams: 0 is too small"),
+        ({"length_groups": 0}, r"model\.length_groups: 0 is too small"),
+        ({"new_tokens": 0}, r"model\.new_tokens: 0 is too small"),
+        ({"new_tokens": {"table": 511}}, r"model\.new_tokens\.table: .* no room .* 511"),
+        ({"guidance_weight": -1}, r"model\.guidance_weight: a weight is negative"),
+    ],
+)
+def test_sizes_and_weights_that_cannot_be_are_refused(
+    data: ChartCorpusDataModule, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BadInput, match=message):
+        module(data, **options)
+
+
+def test_a_long_question_leaves_room_for_its_answer(data: ChartCorpusDataModule) -> None:
+    batch = next(iter(data.test_dataloader()))
+    one = replace(batch["examples"][0], task="reasoning", question="Which bar is it? " * 200)
+    batch = {**batch, "examples": [one], "picture": torch.tensor([0])}
+    answered = module(data, new_tokens=100).eval().answer(batch)
+    assert answered[0].question == one.question
+
+
+def test_sums_of_processes_are_put_together(tmp_path: Path) -> None:
+    sums = {"table": torch.tensor([1.0, 2.0]), "open": torch.tensor([3.0, 4.0])}
+    assert over_processes(sums) is sums
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        found = over_processes(sums)
+    finally:
+        torch.distributed.destroy_process_group()
+    assert found.keys() == sums.keys()
+    assert all(torch.equal(found[name], sums[name]) for name in sums)
 
 
 def test_the_letters_loss_is_the_weighted_mean() -> None:

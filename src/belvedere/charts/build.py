@@ -2,13 +2,15 @@
 
 Every chart is drawn from a seed of its own, so a corpus is the same with any number of processes.
 The splits are Parquet files that `datasets` opens as they are (``load_dataset("parquet", ...)``);
-see `FEATURES` for their columns. Charts of ``test_unseen`` have the looks that no other split has.
+see `FEATURES` for their columns, and `read_shard`, which reads one with care. Charts of
+``test_unseen`` have the looks that no other split has.
 """
 
 import argparse
+import math
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -17,6 +19,7 @@ from random import Random
 from typing import Any, get_args
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets import Features, Image, List, Value
 
@@ -26,12 +29,14 @@ from belvedere.charts.styles import Sizes, Wear, draw_style
 from belvedere.charts.summaries import Level, open_question, summary
 from belvedere.charts.tables import linearise
 from belvedere.charts.topics import Limits, draw
-from belvedere.errors import told_in_one_line
+from belvedere.errors import BadInput, told_in_one_line
 
 UNSEEN = "test_unseen"
 LEVELS: tuple[Level, ...] = get_args(Level)
 SHARD = 5_000
 """Charts in one file."""
+SCALES = (0.5, 16.0)
+"""Of the command: below these letters are too small to be read, above them pictures are huge."""
 
 STRING, NUMBER = Value("string"), Value("float32")
 QUESTION = {"text": STRING, "answer": STRING, "family": STRING, "template": STRING}
@@ -146,7 +151,11 @@ def records(recipe: Recipe, split: str, count: int, processes: int) -> Iterator[
 def write_split(
     folder: Path, split: str, rows: Iterator[dict[str, Any]], shard: int = SHARD
 ) -> list[Path]:
-    """Write rows as ``SPLIT-00000.parquet``, ... and say which files there are."""
+    """Write rows as ``SPLIT-00000.parquet``, ... and say which files there are.
+
+    Files of the split that an earlier, larger build left behind them are removed: they would be
+    read along with the new ones.
+    """
     files: list[Path] = []
     while batch := list(islice(rows, shard)):
         file = folder / f"{split}-{len(files):05d}.parquet"
@@ -157,7 +166,118 @@ def write_split(
         whole.replace(file)  # a file is there as a whole or not at all
         files.append(file)
         print(f"{file}: {len(batch)} charts, {file.stat().st_size / 1e6:.1f} MB", flush=True)
+    for file in sorted(folder.glob(f"{split}-*.parquet")):
+        if file not in files and file.stem.removeprefix(f"{split}-").isdecimal():
+            file.unlink()
+            print(f"{file}: removed, left over from an earlier build", flush=True)
     return files
+
+
+def read_shard(file: Path, columns: Iterable[str] = tuple(FEATURES)) -> pa.Table:
+    """The charts of one file.
+
+    Args:
+        file: that `write_split` wrote.
+        columns: of `FEATURES` that are wanted.
+
+    Raises:
+        BadInput: no Parquet file, a wrong or missing column, or a chart with something missing.
+        OSError: the system does not let us read the file.
+    """
+    wanted = [FEATURES.arrow_schema.field(name) for name in columns]
+    try:
+        missing = {field.name for field in wanted} - set(pq.read_schema(file).names)
+        if not missing:
+            names = [field.name for field in wanted]
+            found = pq.read_table(file, columns=names, memory_map=True, partitioning=None)
+    except (OSError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise BadInput(
+            "not a Parquet file that can be read",
+            where=str(file),
+            remedy="make it anew: python -m belvedere.charts.build",
+        ) from error
+    remedy = "give charts that python -m belvedere.charts.build made"
+    if missing:
+        raise BadInput(f"there is no column {sorted(missing)[0]!r}", where=str(file), remedy=remedy)
+    try:
+        found = found.cast(pa.schema(wanted))
+    except (pa.ArrowException, ValueError) as error:
+        raise BadInput(
+            f"columns of other types ({str(error)[:80]})", where=str(file), remedy=remedy
+        ) from error
+    refuse_nulls(found, file)
+    return found
+
+
+def refuse_nulls(charts: pa.Table, file: Path) -> None:
+    """Raise `BadInput`, with its name and number, for a chart that lacks something.
+
+    Args:
+        charts: with some of the columns of `FEATURES`. Only the path of an image may be missing.
+        file: they are from, for the message.
+    """
+    for name in charts.column_names:
+        column = charts[name]
+        if name == "image":
+            name, column = "image.bytes", pc.struct_field(column, "bytes")
+        if not has_nulls(column):
+            continue
+        places = (null_in(value, name) for value in column.to_pylist())
+        number, place = next((i, place) for i, place in enumerate(places) if place)
+        ids = charts["id"].to_pylist() if "id" in charts.column_names else {}
+        raise BadInput(
+            f"the chart {ids[number] if ids else number} has no {place}",
+            where=f"{file}[{number}]",
+            remedy="make the file anew: python -m belvedere.charts.build",
+        )
+
+
+def has_nulls(column: pa.ChunkedArray) -> bool:
+    """Whether anything is missing in a column, at any depth; Arrow has counted it."""
+    if column.null_count:
+        return True
+    if pa.types.is_struct(column.type):
+        return any(has_nulls(part) for part in column.flatten())
+    return pa.types.is_list(column.type) and has_nulls(pc.list_flatten(column))
+
+
+def null_in(value: Any, name: str) -> str | None:
+    """Where in a value something is missing, as ``questions.0.answer``; None if nowhere."""
+    if value is None:
+        return name
+    if not isinstance(value, dict | list):
+        return None
+    parts = value.items() if isinstance(value, dict) else enumerate(value)
+    return next((found for key, one in parts if (found := null_in(one, f"{name}.{key}"))), None)
+
+
+def at_least_one(text: str) -> int:
+    """A whole number from 1 on, of the command line.
+
+    Raises:
+        argparse.ArgumentTypeError: it is no such thing.
+    """
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 on")
+    return int(text)
+
+
+def scale_of(text: str) -> float:
+    """A number within `SCALES`, of the command line.
+
+    Raises:
+        argparse.ArgumentTypeError: it is no such thing.
+    """
+    low, high = SCALES
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not low <= found <= high:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from {low:g} to {high:g}")
+    return found
 
 
 def split_size(text: str) -> tuple[str, int]:
@@ -181,8 +301,8 @@ def main() -> None:
         "--charts", nargs="+", type=split_size, default=[("train", 2000)], metavar="SPLIT=COUNT"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--scale", type=float, default=1.0, help="of the pictures' sizes")
+    parser.add_argument("--processes", type=at_least_one, default=os.cpu_count() or 1)
+    parser.add_argument("--scale", type=scale_of, default=1.0, help="of the pictures' sizes")
     args = parser.parse_args()
     recipe = Recipe(seed=args.seed, sizes=Sizes(scale=args.scale))
     args.output.mkdir(parents=True, exist_ok=True)

@@ -94,6 +94,15 @@ def table_read(record: Mapping[str, Any]) -> Spelled:
     return found
 
 
+def ends_of(record: Mapping[str, Any]) -> list[tuple[str, Point]]:
+    """The kind of each mark, and where it ends; a line does so at each of its values."""
+    return [
+        (mark["kind"], end_of(mark, i, record["kind"]))
+        for mark in record["marks"]
+        for i in range(len(mark["values"]))
+    ]
+
+
 def marks_by_cell(record: Mapping[str, Any]) -> dict[tuple[str, str], Point]:
     """The end of each mark, by its row and column."""
     return {

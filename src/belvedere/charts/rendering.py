@@ -1,8 +1,8 @@
 """Draws a table as a chart and tells where everything is.
 
-Drawn with matplotlib's objects alone (no pyplot). One point is one pixel. Where the table leaves no
-room for the style, the chart is drawn anew in a plainer style; no chart has texts that overlap or
-are cut off.
+Drawn with matplotlib's objects alone (no pyplot) and its default settings, whatever the user's are.
+One point is one pixel. Where the table leaves no room for the style, the chart is drawn anew in a
+plainer style; no chart has texts that overlap or are cut off.
 """
 
 import io
@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 from random import Random
+from typing import Any
 
 import numpy as np
+from matplotlib import style as settings
 from PIL import Image
 
 from belvedere.charts import plots
@@ -26,6 +28,8 @@ TOUCHING = 0.5
 """Pixels by which boxes of texts may overlap: a box is a little larger than its letters."""
 BLANK = 2.0
 """Pixels between labels that stand beside one another, or they would read as one."""
+SETTINGS: list[Any] = ["default", {"text.parse_math": False}]
+"""Of matplotlib. A text with two dollar signs is no formula."""
 
 PLOTS: dict[ChartKind, Callable[[Drawing], None]] = {
     "vertical bar": plots.vertical_bars,
@@ -70,6 +74,11 @@ def render(table: Table, kind: ChartKind, style: Style, rng: Random) -> Chart | 
     Returns:
         The chart; None if even the plainest style leaves too little room for the table.
     """
+    with settings.context(SETTINGS):
+        return _render(table, kind, style, rng)
+
+
+def _render(table: Table, kind: ChartKind, style: Style, rng: Random) -> Chart | None:
     for attempt in range(PLAINER + 1):
         tried = style.plainer(attempt - 1) if attempt else style
         drawn = Drawing(table, kind, tried)

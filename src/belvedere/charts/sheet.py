@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from belvedere.charts.build import Recipe, make_chart
+from belvedere.charts.build import Recipe, at_least_one, make_chart
 from belvedere.charts.rendering import Chart
 from belvedere.errors import BadInput, told_in_one_line
 
@@ -52,13 +52,14 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--split", default="train", help="test_unseen shows the held-out looks")
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--count", type=int, default=48)
-    parser.add_argument("--columns", type=int, default=6)
-    parser.add_argument("--zoom", type=int, default=1)
+    parser.add_argument("--count", type=at_least_one, default=48)
+    parser.add_argument("--columns", type=at_least_one, default=6)
+    parser.add_argument("--zoom", type=at_least_one, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--boxes", action="store_true")
     args = parser.parse_args()
-    if args.output.suffix.lower() not in Image.registered_extensions():
+    kind = Image.registered_extensions().get(args.output.suffix.lower())
+    if kind not in Image.SAVE:  # of some kinds pictures are only read
         raise BadInput(
             "no format of pictures is called that", where=str(args.output), remedy="name a .png"
         )

@@ -6,7 +6,7 @@ answer begins (UniChart, section 3.2 and its released checkpoints). Low-level ta
 reason, answer openly and summarise.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from random import Random
@@ -64,6 +64,11 @@ class Example:
     accepted: tuple[str, ...] = ()
     looks: tuple[Look, ...] = ()
 
+    @property
+    def right(self) -> tuple[str, ...]:
+        """What is accepted, at least the answer itself."""
+        return self.accepted or (self.answer,)
+
 
 def check_weights(weights: Mapping[str, float], where: str) -> dict[TaskName, float]:
     """The weights of tasks, those of weight 0 left out.
@@ -97,31 +102,63 @@ def draw_tasks(weights: Mapping[TaskName, float], count: int, rng: Random) -> li
 
 
 def draw_example(record: Mapping[str, Any], task: TaskName, rng: Random) -> Example:
-    """One example of a task about a chart of the corpus (see `belvedere.charts.build.FEATURES`)."""
+    """One example of a task about a chart of the corpus (see `belvedere.charts.build.FEATURES`).
+
+    Raises:
+        BadInput: a question is wanted of a chart that has none.
+    """
     if task == "summary":
         level = rng.choice(sorted(LENGTHS))
         return Example(task, LENGTHS[level], record["summaries"][level])
-    if task == "reasoning" and record["questions"]:
-        asked = rng.choice(record["questions"])
+    if task == "reasoning":
+        asked = rng.choice(questions_of(record))
         return Example(task, asked["text"], asked["answer"])
     return next(examples_of(record, task))
 
 
 def all_examples(record: Mapping[str, Any]) -> Iterator[Example]:
-    """Every example about a chart of the corpus, in the order of `TOKENS`."""
+    """Every example about a chart of the corpus, in the order of `TOKENS`.
+
+    Raises:
+        BadInput: the chart has no questions.
+    """
     return chain.from_iterable(examples_of(record, task) for task in TOKENS)
 
 
 def examples_of(record: Mapping[str, Any], task: TaskName) -> Iterator[Example]:
-    """Every example of a task about a chart of the corpus; of the summaries the medium one."""
+    """Every example of a task about a chart of the corpus; of the summaries the medium one.
+
+    Raises:
+        BadInput: questions are wanted of a chart that has none.
+    """
     if task in READ:
         found = READ[task](record)
         yield Example(task, "", found.text, looks=tuple(found.looks))
     elif task == "summary":
         yield Example(task, "", record["summaries"]["medium"])
     else:
-        for asked in record["questions"] if task == "reasoning" else [record["open_question"]]:
+        for asked in questions_of(record) if task == "reasoning" else [record["open_question"]]:
             yield Example(task, asked["text"], asked["answer"])
+
+
+def questions_of(record: Mapping[str, Any], where: str = "") -> Sequence[Mapping[str, Any]]:
+    """The questions about a chart of the corpus.
+
+    Args:
+        record: the chart.
+        where: its file, for the message, if that is known.
+
+    Raises:
+        BadInput: there are none.
+    """
+    if not record["questions"]:
+        raise BadInput(
+            f"the chart {record['id']} has no questions",
+            where=where or None,
+            remedy="make its file anew, or leave out the task 'reasoning'",
+        )
+    found: Sequence[Mapping[str, Any]] = record["questions"]
+    return found
 
 
 def marks_of(record: Mapping[str, Any]) -> list[ReadMark]:

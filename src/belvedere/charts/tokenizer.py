@@ -11,11 +11,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from belvedere.charts.build import LEVELS
+from belvedere.charts.build import LEVELS, at_least_one, read_shard
 from belvedere.charts.places import UNSEEN, Look, Looks
 from belvedere.charts.tasks import ANSWER, NO_CHART, TOKENS, TaskName
 from belvedere.errors import told_in_one_line
@@ -27,10 +26,14 @@ PIECES = Regex(r" [|&] |\d| ?[^\s\d|&]+|\s+|[|&]")
 
 
 def texts(files: Iterable[Path]) -> Iterator[str]:
-    """What is read and written about the charts of Parquet shards."""
-    columns = ["title", "table", "questions", "open_question", "summaries"]
+    """What is read and written about the charts of Parquet shards.
+
+    Raises:
+        BadInput: a file is none, or a chart of it lacks something.
+    """
+    columns = ["id", "title", "table", "questions", "open_question", "summaries"]
     for file in files:
-        for batch in pq.ParquetFile(file).iter_batches(columns=columns):
+        for batch in read_shard(file, columns).to_batches(max_chunksize=1000):
             for record in batch.to_pylist():
                 yield record["title"]
                 yield record["table"]
@@ -109,10 +112,22 @@ def encode_looks(
     return list(encoded.input_ids), known
 
 
-def encode_prompt(tokenizer: PreTrainedTokenizerBase, task: TaskName, question: str) -> list[int]:
-    """Token ids of ``<task> question <s_answer>``, after which the answer begins."""
+def encode_prompt(
+    tokenizer: PreTrainedTokenizerBase, task: TaskName, question: str, longest: int | None = None
+) -> list[int]:
+    """Token ids of ``<task> question <s_answer>``, after which the answer begins.
+
+    Args:
+        tokenizer: of charts.
+        task: its token comes first.
+        question: in plain text.
+        longest: tokens; of a longer prompt the question's end is left out.
+    """
     ids: Any = tokenizer.convert_tokens_to_ids([TOKENS[task], ANSWER])
-    return [ids[0], *encode(tokenizer, question.strip()), ids[1]]
+    asked = encode(tokenizer, question.strip())
+    if longest is not None:
+        asked = asked[: max(longest - len(ids), 0)]
+    return [ids[0], *asked, ids[1]]
 
 
 @told_in_one_line()
@@ -121,8 +136,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("charts", nargs="+", type=Path, help="Parquet shards of charts")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--vocabulary", type=int, default=1024)
-    parser.add_argument("--positions", type=int, default=512)
+    parser.add_argument("--vocabulary", type=at_least_one, default=1024)
+    parser.add_argument("--positions", type=at_least_one, default=512)
     args = parser.parse_args()
     train(texts(args.charts), args.vocabulary, args.positions).save_pretrained(args.output)
 

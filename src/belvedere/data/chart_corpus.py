@@ -7,11 +7,12 @@ from random import Random
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 from transformers import PreTrainedTokenizerBase
 
-from belvedere.charts.build import FEATURES
+from belvedere.charts.build import read_shard
 from belvedere.charts.not_charts import HELD_OUT, SEEN, draw_not_chart
+from belvedere.charts.places import ends_of
 from belvedere.charts.tasks import (
     NO_CHART,
     TOKENS,
@@ -19,10 +20,11 @@ from belvedere.charts.tasks import (
     draw_example,
     draw_tasks,
     examples_of,
+    questions_of,
 )
 from belvedere.data.charts import Chart, ChartDataModule, Charts
 from belvedere.data.loading import Split, check_share, check_sizes
-from belvedere.data.records import find_files
+from belvedere.data.records import find_files, unreadable
 from belvedere.errors import BadInput
 
 
@@ -37,7 +39,7 @@ class CorpusCharts(Charts):
         limit: at most so many charts; None for all.
 
     Raises:
-        BadInput: a file is no such corpus.
+        BadInput: a file is no such corpus, or a chart of it lacks what is read or asked.
     """
 
     def __init__(
@@ -51,7 +53,8 @@ class CorpusCharts(Charts):
         self.weights = weights
         self.tasks_per_chart = tasks_per_chart
         self.no_chart = no_chart
-        self.table = pa.concat_tables(_read(file) for file in files)
+        asked = bool(tasks_per_chart and "reasoning" in weights)
+        self.table = pa.concat_tables(_read(file, asked) for file in files)
         if limit is not None:
             self.table = self.table.slice(0, limit)
 
@@ -83,6 +86,7 @@ class CorpusCharts(Charts):
             examples=examples,
             kind=record["kind"],
             texts=record["texts"],
+            ends=ends_of(record),
         )
 
 
@@ -130,21 +134,21 @@ class NotCharts(Charts):
         return without_chart(asked, self.kinds[index], self.size, rng)
 
 
-def _read(file: Path) -> pa.Table:
+def _read(file: Path, asked: bool) -> pa.Table:
+    """The charts of a file.
+
+    Args:
+        file: of `belvedere.charts.build`.
+        asked: whether each chart is to have questions, which is found out here in time.
+    """
     try:
-        found = pq.read_table(file, memory_map=True)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise BadInput(
-            "not a Parquet file that can be read",
-            where=str(file),
-            remedy="make it anew: python -m belvedere.charts.build",
-        ) from error
-    if missing := set(FEATURES) - set(found.column_names):
-        raise BadInput(
-            f"there is no column {sorted(missing)[0]!r}",
-            where=str(file),
-            remedy="give charts that python -m belvedere.charts.build made",
-        )
+        found = read_shard(file)
+    except OSError as error:
+        raise unreadable(file, error) from error
+    counts = pc.list_value_length(found["questions"]).to_pylist() if asked else []
+    if 0 in counts:
+        number = counts.index(0)
+        questions_of(found.slice(number, 1).to_pylist()[0], f"{file}[{number}]")
     return found
 
 

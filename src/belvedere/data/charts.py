@@ -17,13 +17,15 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from belvedere.charts.letters import UNKNOWN, letter_map
-from belvedere.charts.places import UNSEEN, Look
+from belvedere.charts.places import UNSEEN, Look, Point
 from belvedere.charts.tasks import Example
 from belvedere.charts.tokenizer import encode_looks, encode_prompt
 from belvedere.data.loading import NumberedOrder, RowsDataModule, Split, check_sizes
-from belvedere.data.pictures import fit, open_picture
+from belvedere.data.pictures import PageKind, fit, open_picture
 from belvedere.submodels.losses import IGNORED
 
+SHORTEST = 3
+"""Tokens of the shortest text: a task's, the one that an answer follows, and its end."""
 STAGES: dict[str | None, tuple[Split, ...]] = {
     "fit": ("train", "validation"),
     "validate": ("validation",),
@@ -42,6 +44,7 @@ class Chart:
         examples: what may be learned, or is to be answered, about it.
         kind: of chart, or the group of a set's questions that reports keep apart.
         texts: where its letters are, as in `belvedere.charts.build.FEATURES`; None if not known.
+        ends: where its marks end, as of `belvedere.charts.places.ends_of`.
     """
 
     picture: bytes | str
@@ -49,6 +52,7 @@ class Chart:
     examples: Sequence[Example]
     kind: str = ""
     texts: Sequence[dict[str, Any]] | None = None
+    ends: Sequence[tuple[str, Point]] = ()
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ class ChartRows(Dataset[ChartRow]):
         positions: the longest prompt and answer together; a longer answer is cut.
         seed: of what is drawn in training; None for evaluation, which draws nothing.
         letters: whether rows have the map of their letters.
+        page: how pictures are laid on pages; see `belvedere.data.pictures.fit`.
     """
 
     def __init__(
@@ -94,6 +99,7 @@ class ChartRows(Dataset[ChartRow]):
         positions: int,
         seed: int | None = None,
         letters: bool = False,
+        page: PageKind = "plain",
     ) -> None:
         self.charts = charts
         self.tokenizer = tokenizer
@@ -101,6 +107,7 @@ class ChartRows(Dataset[ChartRow]):
         self.positions = positions
         self.seed = seed
         self.letters = letters
+        self.page: PageKind = page
 
     def __len__(self) -> int:
         return len(self.charts)
@@ -110,20 +117,20 @@ class ChartRows(Dataset[ChartRow]):
         index = number % len(self)
         rng = None if self.seed is None else Random(f"{self.seed}/{number}")
         chart = self.charts[index] if rng is None else self.charts.drawn(index, rng)
-        page = fit(open_picture(chart.picture, chart.where), self.image_size, rng)
+        page = fit(open_picture(chart.picture, chart.where), self.image_size, rng, self.page)
         texts = [self._encoded(example) for example in chart.examples]
-        room = [max(self.positions - len(prompt), 1) for prompt, _, _ in texts]
+        room = [self.positions - len(prompt) for prompt, _, _ in texts]
         cut = list(zip(texts, room, strict=True))
         letters = None
         if self.letters:
-            found = letter_map(chart.texts or (), self.image_size, page.share, page.at)
+            found = letter_map(chart.texts or (), chart.ends, self.image_size, page.share, page.at)
             if chart.texts is None:
                 found.fill(UNKNOWN)
             letters = torch.from_numpy(found)
         return ChartRow(
             pixels=page.pixels,
             examples=chart.examples,
-            ids=[(prompt[: self.positions - 1], answer[:n]) for (prompt, answer, _), n in cut],
+            ids=[(prompt, answer[:n]) for (prompt, answer, _), n in cut],
             looks=[[look.moved(page.place) for look in looks[:n]] for (_, _, looks), n in cut],
             kind=chart.kind,
             where=chart.where,
@@ -132,7 +139,8 @@ class ChartRows(Dataset[ChartRow]):
         )
 
     def _encoded(self, example: Example) -> tuple[list[int], list[int], list[Look]]:
-        prompt = encode_prompt(self.tokenizer, example.task, example.question)
+        # Room is left for the end of an empty answer.
+        prompt = encode_prompt(self.tokenizer, example.task, example.question, self.positions - 1)
         answer, looks = encode_looks(self.tokenizer, example.answer, example.looks)
         return prompt, [*answer, self.tokenizer.eos_token_id], [*looks, UNSEEN]
 
@@ -157,6 +165,7 @@ class ChartDataModule(RowsDataModule):
         batch_size: pictures in a training batch, for each process.
         eval_batch_size: pictures in an evaluation batch.
         letters: whether batches have maps of letters.
+        page: how pictures are laid on pages; see `belvedere.data.pictures.fit`.
         train_charts, eval_charts: at most so many are trained on, and measured; None for all.
         seed: of the order, and of what is drawn.
         num_workers: processes that make batches.
@@ -174,6 +183,7 @@ class ChartDataModule(RowsDataModule):
         batch_size: int = 8,
         eval_batch_size: int = 16,
         letters: bool = False,
+        page: PageKind = "plain",
         train_charts: int | None = None,
         eval_charts: int | None = None,
         seed: int = 0,
@@ -184,11 +194,13 @@ class ChartDataModule(RowsDataModule):
             num_workers=num_workers,
         )  # fmt: skip
         height, width = image_size
-        check_sizes(positions=positions, height=height, width=width)
+        check_sizes(height=height, width=width, train_charts=train_charts, eval_charts=eval_charts)
+        check_sizes(SHORTEST, positions=positions)
         self.tokenizer = tokenizer
         self.image_size = (height, width)
         self.positions = positions
         self.letters = letters
+        self.page: PageKind = page
         self.train_charts, self.eval_charts = train_charts, eval_charts
         self.rows: dict[Split, ChartRows] = {}
 
@@ -216,6 +228,7 @@ class ChartDataModule(RowsDataModule):
                 self.rows[split] = ChartRows(
                     self.charts(split), self.tokenizer, self.image_size, self.positions,
                     seed=self.seed if training else None, letters=self.letters,
+                    page=self.page,
                 )  # fmt: skip
 
     def sizes(self) -> dict[Split, int]:

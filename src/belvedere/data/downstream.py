@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from belvedere.charts.tasks import Example
 from belvedere.data.charts import Chart, ChartDataModule, Charts
-from belvedere.data.loading import Split, check_sizes
+from belvedere.data.loading import Split
 from belvedere.data.records import Record
 from belvedere.data.sources import load_hub
 from belvedere.errors import BadInput
@@ -120,7 +120,6 @@ class DownstreamDataModule(ChartDataModule):
         if path is not None and not Path(path).is_dir():
             raise BadInput("there is no such folder", where=path, remedy="check data.path")
         refuse_letters(self.letters)
-        check_sizes(train_charts=self.train_charts, eval_charts=self.eval_charts)
         self.path = None if path is None else Path(path)
         self.hub, self.hub_config = hub, hub_config
         self.image_column = image_column

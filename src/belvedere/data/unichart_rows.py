@@ -234,11 +234,7 @@ class UniChartRowsDataModule(ChartDataModule):
             )
         refuse_letters(self.letters)
         check_share(held_out=held_out)
-        check_sizes(
-            texts_per_chart=texts_per_chart,
-            train_charts=self.train_charts,
-            eval_charts=self.eval_charts,
-        )
+        check_sizes(texts_per_chart=texts_per_chart)
         self.path, self.images = path, images
         wanted = dict.fromkeys(TOKENS if tasks is None else tasks, 1.0)
         self.tasks = list(check_weights(wanted, "data.tasks"))

@@ -43,6 +43,7 @@ class Answered:
         accepted: those that are right.
         confidence: from 0 to 1; see `belvedere.unichart.model.Answers`.
         picture: what the data call it.
+        finished: whether the answer came to its end within the tokens that it may have.
     """
 
     task: TaskName
@@ -52,6 +53,7 @@ class Answered:
     accepted: tuple[str, ...]
     confidence: float = 1.0
     picture: str = ""
+    finished: bool = True
 
 
 def task_scores(answered: Sequence[Answered]) -> dict[str, dict[str, float]]:

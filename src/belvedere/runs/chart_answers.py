@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -77,7 +77,8 @@ class Outcome:
             ``tasks``: for each task its measures and ``n``; ``baselines``: the same by the name of
             the baseline; ``kinds`` and ``baselines_by_kind``: the same for each kind of chart, or
             group of questions, that has a name. ``abstention``: how often it says that there is no
-            chart, for charts and for each kind of picture without one.
+            chart, for charts and for each kind of picture without one. ``unfinished``: answers
+            that did not come to their end within the tokens that they may have.
         """
         baselines = self.rivals | {"blank image": self.blank}
         if self.typical:
@@ -88,6 +89,7 @@ class Outcome:
             "kinds": _by_kind(self.answered),
             "baselines_by_kind": {name: _by_kind(found) for name, found in baselines.items()},
             "abstention": self.abstentions(),
+            "unfinished": sum(not one.finished for one in self.answered),
         }
 
     def abstentions(self) -> dict[str, dict[str, float]]:
@@ -125,10 +127,27 @@ def at_work(trainer: Trainer, module: UniChartModule) -> Iterator[None]:
 def answer_blank(module: UniChartModule, datamodule: ChartDataModule) -> list[Answered]:
     """The answers to the test questions about a white page: what is known without looking."""
     found: list[Answered] = []
+    known: dict[tuple[TaskName, str], Answered] = {}
     for batch in datamodule.test_dataloader():
-        moved = datamodule.transfer_batch_to_device(batch, module.device, 0)
-        white = module.encoded({"pixels": torch.full_like(moved["pixels"][:1], 255)})
-        found += module.answer(moved, states=white.expand(len(moved["pixels"]), -1, -1))
+        asked = [(example.task, example.question) for example in batch["examples"]]
+        new = [i for i, key in enumerate(asked) if key not in known and key not in asked[:i]]
+        if new:
+            pixels = torch.full_like(batch["pixels"][:1], 255)
+            white = {
+                "pixels": pixels.to(module.device),
+                "picture": torch.zeros(len(new), dtype=torch.long, device=module.device),
+                **{name: [batch[name][i] for i in new] for name in ("examples", "kinds", "where")},
+            }
+            known |= {asked[i]: one for i, one in zip(new, module.answer(white), strict=True)}
+        for i, key in enumerate(asked):
+            found.append(
+                replace(
+                    known[key],
+                    kind=batch["kinds"][i],
+                    accepted=batch["examples"][i].right,
+                    picture=batch["where"][i],
+                )
+            )
     return found
 
 

@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from belvedere.runs.charts import data_for, reader_facts
 from belvedere.runs.precision import chosen_precision
 from belvedere.runs.training import open_run, quiet
 from belvedere.unichart.loading import SHAPE, Reader, reader_folder
-from belvedere.unichart.model import ChartModel
+from belvedere.unichart.model import ChartModel, ChartModelConfig
 from belvedere.unichart.module import UniChartModule
 
 
@@ -45,10 +45,12 @@ class Asked:
     Attributes:
         split: what the set calls it.
         datamodule: has opened it, and nothing else.
+        rivals: the same for each other reader, on pages as it takes them.
     """
 
     split: str
     datamodule: ChartDataModule
+    rivals: Mapping[str, ChartDataModule]
 
 
 def evaluate(config: DictConfig) -> dict[str, Any]:
@@ -60,7 +62,8 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     rivals = {name: load(config, checkpoint) for name, checkpoint in config.rivals.items()}
     check_pages({"checkpoint": model} | {name: rival for name, (_, rival) in rivals.items()})
     notes: list[str] = []
-    asked = list(opened(config, model, tokenizer, notes))
+    shapes = {name: rival.config for name, (_, rival) in rivals.items()}
+    asked = list(opened(config, model, tokenizer, notes, shapes))
     data: dict[str, list[dict[str, Any]]] = {}
     for one in asked:
         data.setdefault(one.split, []).append(one.datamodule.summary())
@@ -170,7 +173,11 @@ def reader_name(checkpoint: str) -> str:
 
 
 def opened(
-    config: DictConfig, model: ChartModel, tokenizer: PreTrainedTokenizerBase, notes: list[str]
+    config: DictConfig,
+    model: ChartModel,
+    tokenizer: PreTrainedTokenizerBase,
+    notes: list[str],
+    rivals: Mapping[str, ChartModelConfig],
 ) -> Iterator[Asked]:
     """The test splits to answer: all of ``data.test_split``, and what the set has beside them.
 
@@ -179,6 +186,7 @@ def opened(
         model: answers.
         tokenizer: of the model.
         notes: says at the end what the set does not have beside its splits.
+        rivals: shapes of other readers, whose pages have the same size.
 
     Raises:
         BadInput: a split that is not there, is broken, or asks for what the reader never learned.
@@ -198,7 +206,11 @@ def opened(
             datamodule = make(data, test_split=part)
             datamodule.setup("test")
             check_tasks(tokenizer, datamodule.rows["test"].charts)
-            yield Asked(part, datamodule)
+            on = {model.config.page: datamodule}
+            for page in {rival.page for rival in rivals.values()} - on.keys():
+                shape = replace(model.config, page=page)
+                on[page] = data_for(shape, tokenizer, data, test_split=part)
+            yield Asked(part, datamodule, {name: on[shape.page] for name, shape in rivals.items()})
 
 
 def answered(
@@ -227,7 +239,7 @@ def answered(
         others = {}
         for rival, make_rival in rivals.items():  # first: pictures are drawn of the last answers
             other = make_rival()
-            trainer.test(other, datamodule=one.datamodule, verbose=False)
+            trainer.test(other, datamodule=one.rivals[rival], verbose=False)
             others[rival] = other.answered
         module = make()
         trainer.test(module, datamodule=one.datamodule, verbose=False)

@@ -56,18 +56,17 @@ class ChartPages(Callback):
         self, trainer: Trainer, module: UniChartModule
     ) -> list[tuple[np.ndarray, str, str, float]]:
         rows = cast(ChartDataModule, cast(Any, trainer).datamodule).rows["test"]
-        answered, place = module.answered, 0
+        tables = [one for one in module.answered if one.task == "table"][: self.charts]
+        wanted = {one.picture: one for one in tables}
         found: list[tuple[np.ndarray, str, str, float]] = []
         for index in range(len(rows)):
-            if len(found) == self.charts:
+            if not wanted:
                 break
-            row = rows[index]
-            here = answered[place : place + len(row.examples)]
-            place += len(row.examples)
-            for one in here:
-                if one.task == "table":
-                    picture = row.pixels.permute(1, 2, 0).numpy()
-                    found.append((picture, one.accepted[0], one.answer, one.confidence))
+            # One of several processes has answered some of the charts alone.
+            one = wanted.pop(rows.charts[index].where, None)
+            if one is not None:
+                picture = rows[index].pixels.permute(1, 2, 0).numpy()
+                found.append((picture, one.accepted[0], one.answer, one.confidence))
         return found
 
 
@@ -135,6 +134,7 @@ def _draw_table(axes: Axes, line: str, title: str) -> None:
     table.set_fontsize(7)
     for cell in table.get_celld().values():
         cell.set_linewidth(0.4)
+        cell.get_text().set_parse_math(False)  # a dollar is a dollar
 
 
 def _short(cell: str) -> str:

@@ -52,7 +52,9 @@ def write_report(report: dict[str, Any], run_dir: Path, pictures: list[Path]) ->
         f"{report['tokens_seen']:,} tokens in {report['training_seconds']:.0f} s of training, "
         f"{report['seconds']:.0f} s in all, precision {report['precision']}",
         data_line(report["data"]),
+        *_losses(report["validation_losses"]),
         *_letters(report["letters_read"]),
+        *_unfinished(report["unfinished"]),
         reader_line(report["reader"]),
         BASELINES,
         *(
@@ -86,6 +88,7 @@ def write_evaluation(report: dict[str, Any], run_dir: Path, pictures: list[Path]
         f"{report['seconds']:.0f} s, precision {report['precision']}: `answers.jsonl`",
         *(data_line(data, split) for split, found in splits.items() for data in found["data"]),
         *notes,
+        *_unfinished(report["unfinished"]),
         reader_line(report["reader"]),
         *(reader_line(facts, name) for name, facts in report["rivals"].items()),
         BASELINES,
@@ -120,6 +123,16 @@ def reader_line(reader: dict[str, Any], name: str = "reader") -> str:
         f"- {name}: {reader['name']}, {reader['parameters']:,} parameters, pictures of "
         f"{width} x {height} pixels"
     )
+
+
+def _losses(losses: Mapping[str, float]) -> list[str]:
+    told = ", ".join(f"{task} {loss:.3f}" for task, loss in losses.items())
+    return [f"- validation loss a token at the end: {told}"] if told else []
+
+
+def _unfinished(count: int) -> list[str]:
+    told = f"- {count:,} answers did not come to their end within `model.new_tokens`"
+    return [told] if count else []
 
 
 def _letters(share: float | None) -> list[str]:

@@ -33,15 +33,17 @@ def submodel_rows(
     rows = []
     for name, depth in names.items():
         answers, tokens = zip(*speeds[name], strict=True)
-        parameters = decoder_parameters(module.reader(depth))
+        reader = module.reader(depth)
         rows.append(
             {
                 "name": name,
                 "kind": "full" if name == "full" else "exit",
                 "method": "soft",
                 "layers": depth,
-                "parameters": parameters,
-                "trained_parameters": parameters,
+                "parameters": decoder_parameters(reader),
+                "trained_parameters": sum(
+                    p.numel() for p in reader.parameters() if p.requires_grad
+                ),
                 "tasks": task_scores(module.answered_by_depth[depth]),
                 "answers_per_second": round(statistics.median(answers), 2),
                 "answers_range": [round(min(answers), 2), round(max(answers), 2)],

@@ -64,6 +64,11 @@ def train(config: DictConfig) -> dict[str, Any]:
     trainer.fit(
         module, datamodule=datamodule, ckpt_path=checkpoint_to_resume(config), weights_only=True
     )
+    losses = {
+        name.removeprefix("validation/loss/"): round(float(loss), 4)
+        for name, loss in trainer.callback_metrics.items()
+        if name.startswith("validation/loss/")
+    }
     trainer.test(module, datamodule=datamodule, verbose=False)
     for depth, found in module.answered_by_depth.items():
         module.answered_by_depth[depth] = gathered(found)
@@ -83,11 +88,21 @@ def train(config: DictConfig) -> dict[str, Any]:
         "images_seen": clock.images_seen,
         "data": datamodule.summary() | {"truncated": clock.truncated},
         "reader": reader_facts(reader.name, model),
+        "validation_losses": losses,
         "letters_read": module.share_of_letters(),
         "submodels": submodels,
         **outcome.scores(),
     }
     if trainer.is_global_zero:
+        for logger in trainer.loggers:
+            logger.log_metrics(
+                {
+                    f"test/{task}/{measure}": value
+                    for task, measures in report["tasks"].items()
+                    for measure, value in measures.items()
+                },
+                trainer.global_step,
+            )
         folder = run_dir / "checkpoints" / "model"
         save_reader(model, folder)
         tokenizer.save_pretrained(folder)
@@ -108,7 +123,7 @@ def reader_facts(name: str, model: ChartModel) -> dict[str, Any]:
 def data_for(
     shape: ChartModelConfig, tokenizer: PreTrainedTokenizerBase, config: DictConfig, **changes: Any
 ) -> ChartDataModule:
-    """The data that a configuration names, on pages and in texts of the size that a reader takes.
+    """The data that a configuration names, on pages and in texts such as a reader takes.
 
     Args:
         shape: of the reader.
@@ -121,6 +136,7 @@ def data_for(
         config,
         tokenizer=tokenizer,
         image_size=shape.image_size,
+        page=shape.page,
         positions=min(config.get("positions") or longest, longest),
         **changes,
     )

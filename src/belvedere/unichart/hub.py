@@ -106,6 +106,12 @@ def from_hub(name: str | Path) -> ChartModel:
         raw = json.loads(config.read_text(encoding="utf-8"))
     except ValueError as error:
         raise BadInput(f"is no JSON ({error})", where=str(config)) from error
+    if not isinstance(raw, dict):
+        raise BadInput(
+            f"is a {type(raw).__name__}, not a table of keys",
+            where=str(config),
+            remedy="give the config.json of a Donut or UniChart checkpoint",
+        )
     return from_state(raw, _tensors(weights), where=str(name))
 
 
@@ -148,6 +154,9 @@ def from_state(
 def to_hub(model: ChartModel, folder: str | Path) -> None:
     """Write ``config.json`` and ``model.safetensors``, from which transformers builds its
     ``VisionEncoderDecoderModel`` with the same output. A tied head is left out, as there.
+
+    ``page`` in ``config.json`` is ours: how pictures are laid on pages, which `from_hub` takes to
+    be as for Donut where nothing is said.
 
     Raises:
         BadInput: the model has a convolutional stem, for which the hub's layout has no place.
@@ -213,6 +222,7 @@ def hub_config(shape: ChartModelConfig) -> PreTrainedConfig:
     )
     config.architectures = ["VisionEncoderDecoderModel"]
     config.decoder.unk_token_id = shape.unk_id
+    config.page = shape.page
     return config
 
 
@@ -254,6 +264,7 @@ def _shape(raw: Mapping[str, Any], *, tied: bool, where: str) -> ChartModelConfi
         bos_id=decoder.bos_token_id,
         eos_id=decoder.eos_token_id,
         unk_id=raw["decoder"].get("unk_token_id", ChartModelConfig.unk_id),
+        page=raw.get("page", "donut"),
     )
 
 

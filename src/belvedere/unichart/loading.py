@@ -113,9 +113,10 @@ def reader_folder(name: str) -> str:
 
 
 def with_fresh_decoder(model: ChartModel, vocabulary: int) -> ChartModel:
-    """A reader with the encoder and letter head of another, and a random decoder.
+    """A reader with the encoder, projection and letter head of another, and a random decoder.
 
-    The decoder has the shape of the model's size where that has a name.
+    The decoder has the shape of the model's size where that has a name. With it begin anew its
+    `AxisHead` and, where it has another width, the projection.
 
     Args:
         model: its parts are moved, not copied.
@@ -126,6 +127,8 @@ def with_fresh_decoder(model: ChartModel, vocabulary: int) -> ChartModel:
     )
     fresh = ChartModel(replace(model.config, vocab_size=vocabulary, decoder=decoder))
     fresh.encoder, fresh.letters = model.encoder, model.letters
+    if decoder.d_model == model.config.decoder.d_model:
+        fresh.projection = model.projection
     return fresh
 
 
@@ -192,8 +195,10 @@ def load_reader(folder: Path) -> ChartModel:
     try:
         raw: dict[str, Any] = json.loads((folder / SHAPE).read_text(encoding="utf-8"))
         model = ChartModel(_shape(raw))
-        missing, _ = load_model(model, folder / WEIGHTS, strict=False)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        missing, unexpected = load_model(model, folder / WEIGHTS, strict=False)
+    except (
+        AttributeError, OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError,
+    ) as error:  # fmt: skip
         raise BadInput(
             f"no whole chart reader ({str(error).strip().splitlines()[0][:80]})",
             where=str(folder),
@@ -204,6 +209,12 @@ def load_reader(folder: Path) -> ChartModel:
             f"the weights lack {sorted(missing)[0]!r}",
             where=str(folder / WEIGHTS),
             remedy="give a complete checkpoint",
+        )
+    if unexpected:
+        raise BadInput(
+            f"there is no place for {min(unexpected)!r} in a reader of {SHAPE}",
+            where=str(folder / WEIGHTS),
+            remedy=f"give the {SHAPE} that was saved with these weights",
         )
     return model.eval()
 

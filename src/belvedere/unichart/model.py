@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from timm.layers import ConvNormAct, PatchEmbed, build_sincos2d_pos_embed
@@ -32,6 +32,7 @@ from transformers import (
     MBartForCausalLM,
 )
 
+from belvedere.data.pictures import PageKind
 from belvedere.errors import BadInput
 from belvedere.submodels.backbone import prefix_states
 from belvedere.submodels.views import shared, submodel
@@ -40,8 +41,8 @@ from belvedere.unichart.reading import AxisHead, LetterHead
 DETAIL = 4
 """Pixels to a side of the finest features of a convolutional stem."""
 SINE_TEMPERATURE = 2.0
-"""Waves of 2D positions are 6 to 13 states long: a decoder that compares where marks and ticks are
-learns it several times faster than from longer ones, and two places of a page still differ."""
+"""Waves of 2D positions are 6 to 13 states long: what is compared, a mark and its ticks or a letter
+and the next one, is near each other."""
 DONUT_VOCABULARY = 57_525
 TASK_TOKENS = 5
 """The paper's: ``<extract_data_table> <summarize_chart> <chartqa> <opencqa> <s_answer>``."""
@@ -156,6 +157,8 @@ class ChartModelConfig:
         bos_id: token that begins a text.
         eos_id: token that ends an answer.
         unk_id: token for what the vocabulary lacks, which is never generated.
+        page: how pictures are laid on the pages that the model reads; see
+            `belvedere.data.pictures.fit`.
     """
 
     name: str
@@ -167,6 +170,15 @@ class ChartModelConfig:
     bos_id: int = 0
     eos_id: int = 2
     unk_id: int = 3
+    page: PageKind = "plain"
+
+    def __post_init__(self) -> None:
+        if self.page not in get_args(PageKind):
+            raise BadInput(
+                f"there are no pages called {self.page!r}",
+                where="page",
+                remedy=f"choose {' or '.join(get_args(PageKind))}",
+            )
 
     @classmethod
     def named(cls, name: str, **changes: Any) -> "ChartModelConfig":
@@ -234,7 +246,7 @@ SIZES: dict[str, ChartModelConfig] = {
             init_std=0.045,
         ),
     ),
-    "base": ChartModelConfig(name="base", image_size=(960, 960)),
+    "base": ChartModelConfig(name="base", image_size=(960, 960), page="donut"),
 }
 """``base`` is the paper's; ``tiny`` is ours, for a laptop."""
 
@@ -438,6 +450,11 @@ class Answers:
     def confidence(self) -> Tensor:
         """[batch], from 0 to 1: the geometric mean of the probabilities of each answer's tokens."""
         return (self.total / self.mask.sum(1).clamp(min=1)).exp()
+
+    def ended(self, eos_id: int) -> list[bool]:
+        """Whether each answer has its end token; one that is cut has none."""
+        found: list[bool] = ((self.ids == eos_id) & self.mask).any(1).tolist()
+        return found
 
     def tokens(self) -> list[list[int]]:
         """Each answer's token ids, without padding."""

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from belvedere.charts.tasks import NO_CHART, TaskName
 from belvedere.charts.tokenizer import encode_prompt
+from belvedere.data.charts import SHORTEST
 from belvedere.data.pictures import normalised
 from belvedere.errors import BadInput
 from belvedere.metrics.chart_tasks import Answered
@@ -21,6 +22,18 @@ from belvedere.submodels.losses import HeadLosses, head_losses
 from belvedere.submodels.speed import now
 from belvedere.unichart.guidance import Guidance
 from belvedere.unichart.model import Answers, ChartModel
+
+
+def over_processes(sums: dict[Any, Tensor]) -> dict[Any, Tensor]:
+    """Sums of all processes of a run, which may have met with different tasks."""
+    if not torch.distributed.is_initialized():
+        return sums
+    parts: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, sums)
+    return {
+        name: torch.stack([part[name] for part in parts if name in part]).sum(0)
+        for name in {name: None for part in parts for name in part}
+    }
 
 
 @dataclass(frozen=True)
@@ -68,7 +81,8 @@ class UniChartModule(LightningModule):
         seconds_by_depth: that the answers of each depth took, the encoder left out.
 
     Raises:
-        BadInput: depths that the decoder does not have, or letters without a stem to read them off.
+        BadInput: depths that the decoder does not have, sizes or weights that cannot be, or letters
+            without a stem to read them off.
     """
 
     def __init__(
@@ -101,10 +115,38 @@ class UniChartModule(LightningModule):
                 where="model.letters_weight",
                 remedy="set it to 0",
             )
+        self._check(letters_weight, guidance_weight)
         self.answered_by_depth: dict[int, list[Answered]] = {depth: [] for depth in self.depths}
         self.seconds_by_depth = dict.fromkeys(self.depths, 0.0)
         self.sums: dict[TaskName, Tensor] = {}
         self.letters_read = (0, 0)
+
+    def _check(self, *weights: float) -> None:
+        """Raise `BadInput` for what cannot be trained or answered with."""
+        longest = self.model.config.decoder.max_positions - SHORTEST + 1
+        if isinstance(self.new_tokens, int):
+            limits = {"new_tokens": self.new_tokens}
+        else:
+            limits = {f"new_tokens.{task}": limit for task, limit in self.new_tokens.items()}
+        sizes = {"beams": self.beams, "length_groups": self.length_groups, **limits}
+        for key, value in sizes.items():
+            if value < 1:
+                raise BadInput(
+                    f"{value} is too small", where=f"model.{key}", remedy="give 1 or more"
+                )
+        for key, value in limits.items():
+            if value > longest:
+                raise BadInput(
+                    f"the decoder has no room for answers of {value} tokens",
+                    where=f"model.{key}",
+                    remedy=f"give {longest} or less",
+                )
+        if min(weights) < 0:
+            raise BadInput(
+                "a weight is negative",
+                where="model.letters_weight, model.guidance_weight",
+                remedy="give 0 or more",
+            )
 
     @property
     def depths(self) -> tuple[int, ...]:
@@ -239,7 +281,7 @@ class UniChartModule(LightningModule):
         Under the task's name is that of the full reader, under ``TASK/exit_N`` that of depth N.
         """
         found = {}
-        for task, sums in sorted(self.sums.items()):
+        for task, sums in sorted(over_processes(self.sums).items()):
             *losses, count = sums.tolist()
             for depth, loss in zip(self.depths, losses, strict=True):
                 name = task if depth == self.layers else f"{task}/{self.name_of(depth)}"
@@ -249,7 +291,8 @@ class UniChartModule(LightningModule):
 
     def share_of_letters(self) -> float | None:
         """The share of letters that the auxiliary head named right since the last call."""
-        read, there = self.letters_read
+        counts = torch.tensor(self.letters_read, dtype=torch.float64)
+        read, there = over_processes({"letters": counts})["letters"].tolist()
         self.letters_read = (0, 0)
         return read / there if there else None
 
@@ -296,17 +339,19 @@ class UniChartModule(LightningModule):
                 1 - share if text.strip() == NO_CHART else sure
                 for text, share, sure in zip(texts, whole, answers.confidence.tolist(), strict=True)
             ]
-            for i, text, sure in zip(asked.texts, texts, sures, strict=True):
+            for i, text, sure, ended in zip(
+                asked.texts, texts, sures, answers.ended(self.tokenizer.eos_token_id), strict=True
+            ):
                 example = batch["examples"][i]
-                accepted = example.accepted or (example.answer,)
                 found[i] = Answered(
                     task=asked.task,
                     kind=batch["kinds"][i],
                     question=example.question,
                     answer=text.strip(),
-                    accepted=accepted,
+                    accepted=example.right,
                     confidence=sure,
                     picture=batch["where"][i],
+                    finished=ended,
                 )
         return [found[i] for i in sorted(found)]
 
@@ -319,15 +364,24 @@ class UniChartModule(LightningModule):
         examples = batch["examples"]
         for task in sorted({example.task for example in examples}):
             chosen = [i for i, example in enumerate(examples) if example.task == task]
-            prompts = [encode_prompt(self.tokenizer, task, examples[i].question) for i in chosen]
+            longest = self.model.config.decoder.max_positions - self.limit(task)
+            prompts = [
+                encode_prompt(self.tokenizer, task, examples[i].question, longest) for i in chosen
+            ]
             yield Asked(task, chosen, batch["picture"][chosen], prompts)
 
     def generate(self, asked: Asked, reader: ChartModel, states: Tensor) -> Answers:
         """A reader's answers to one task's questions, given the states of the batch's pictures."""
-        limit = self.new_tokens if isinstance(self.new_tokens, int) else self.new_tokens[asked.task]
         return reader.generate(
-            states[asked.pictures], asked.prompts, max_new_tokens=limit, num_beams=self.beams
+            states[asked.pictures],
+            asked.prompts,
+            max_new_tokens=self.limit(asked.task),
+            num_beams=self.beams,
         )
+
+    def limit(self, task: TaskName) -> int:
+        """The longest answer that is generated, in tokens."""
+        return self.new_tokens if isinstance(self.new_tokens, int) else self.new_tokens[task]
 
     def configure_optimizers(self) -> Any:
         """The optimiser and its schedule over all steps of the run."""

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from belvedere.charts.letters import CLASSES, NOTHING, UNKNOWN
+from belvedere.charts.letters import CLASSES, FIRST_MARK, NOTHING, UNKNOWN
 
 NOTHING_WEIGHT = 0.1
 """Of cells without a letter in the loss: there are some twenty for each letter."""
@@ -14,7 +14,7 @@ FIRST, BIN = -0.5, 0.05
 
 
 class LetterHead(nn.Module):
-    """Reads the letter in each cell of `belvedere.charts.letters` off the details of the stem.
+    """Names the letter or mark in each cell of `belvedere.charts.letters` from the stem's details.
 
     Args:
         width: channels of the details.
@@ -30,7 +30,7 @@ class LetterHead(nn.Module):
         return scores
 
     def loss(self, details: Tensor, letters: Tensor) -> tuple[Tensor, Tensor]:
-        """The weighted cross-entropy, and how many letters there are and are named right.
+        """The weighted cross-entropy, and how many letters are named right.
 
         Args:
             details: [batch, width, rows, columns].
@@ -40,11 +40,13 @@ class LetterHead(nn.Module):
             The loss, and [2]: letters that are named right, letters.
         """
         scores = self(details)
-        there = letters > NOTHING
-        weights = torch.where(there, 1.0, NOTHING_WEIGHT).masked_fill(letters == UNKNOWN, 0.0)
+        weights = torch.where(letters > NOTHING, 1.0, NOTHING_WEIGHT).masked_fill(
+            letters == UNKNOWN, 0.0
+        )
         each = F.cross_entropy(
             scores.flatten(0, 2).float(), letters.flatten(), reduction="none", ignore_index=UNKNOWN
         )
+        there = (letters > NOTHING) & (letters < FIRST_MARK)
         right = (scores.argmax(-1) == letters) & there
         loss = (each * weights.flatten()).sum() / weights.sum().clamp(min=NOTHING_WEIGHT)
         return loss, torch.stack([right.sum(), there.sum()])
