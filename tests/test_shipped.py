@@ -53,7 +53,7 @@ def test_the_reader_reads_texts_of_charts_that_it_has_not_seen():
     module = UniChartModule(model, tokenizer, Optimisation(), beams=1, new_tokens=320)
     with torch.no_grad():
         answered = module.answer(next(iter(charts.test_dataloader())))
-    assert task_scores(answered)["texts"]["texts_f1"] > 30
+    assert task_scores(answered)["texts"]["texts_f1"] > 0.3
 
 
 def test_the_charts_are_those_that_the_datasheets_command_makes():

@@ -301,7 +301,7 @@ def test_a_broken_opencqa_is_named_by_its_place(
         ("dataset_split/val_index_mapping.csv", "File_No\n\n7.png", r"val_.*csv:3: '7\.png' names"),
         ("dataset_split/val_index_mapping.csv", "two_col-9.txt", r"val_.*csv:1: there is no pict"),
         ("dataset_split/val_index_mapping.csv", None, r"choose one of test, train as data\.valid"),
-        ("captions/1.txt", b"\xff", r"captions/1\.txt: not UTF-8 at byte 0"),
+        ("captions/1.txt", b"\xff", r"captions/1\.txt:1: not UTF-8 at byte 0"),
         ("imgs/1.png", None, r"train_index_mapping\.csv:2: there is no picture .*imgs/1\.png"),
     ],
 )
