@@ -15,8 +15,8 @@ Split = Literal["train", "validation", "test"]
 Batch = dict[str, Tensor]
 
 
-def check_sizes(lowest: int = 1, **sizes: int | None) -> None:
-    """Refuse sizes below the lowest, by their names under ``data``; None is no size to refuse.
+def check_sizes(lowest: int = 1, under: str = "data", **sizes: int | None) -> None:
+    """Refuse sizes below the lowest, by their names under a key; None is no size to refuse.
 
     Raises:
         BadInput: one is too small.
@@ -24,7 +24,7 @@ def check_sizes(lowest: int = 1, **sizes: int | None) -> None:
     for key, size in sizes.items():
         if size is not None and size < lowest:
             raise BadInput(
-                f"{size} is too small", where=f"data.{key}", remedy=f"give {lowest} or more"
+                f"{size} is too small", where=f"{under}.{key}", remedy=f"give {lowest} or more"
             )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
@@ -36,8 +36,6 @@ CHARTS = "charts of the test"
 """What reports call those that do."""
 AVERAGE = "average"
 """What reports call the mean of ChartQA's two groups of questions."""
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -167,15 +165,6 @@ def typical(charts: Charts) -> dict[TaskName, str]:
     """For each task the answer that fits most of the training charts."""
     numbers = spread(list(range(len(charts))), SEEN_FOR_TYPICAL)
     return typical_answers([one for number in numbers for one in charts[number].examples])
-
-
-def gathered(found: list[T]) -> list[T]:
-    """What all processes of a run have found, which share the test charts out between them."""
-    if not torch.distributed.is_initialized():
-        return found
-    parts: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, found)
-    return [one for part in parts for one in part]
 
 
 def check_tasks(tokenizer: PreTrainedTokenizerBase, charts: Charts) -> None:

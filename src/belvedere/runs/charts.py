@@ -17,7 +17,6 @@ from belvedere.runs.chart_answers import (
     answer_without_chart,
     at_work,
     check_tasks,
-    gathered,
     typical,
     write_answers,
 )
@@ -35,7 +34,7 @@ from belvedere.runs.training import (
 )
 from belvedere.unichart.loading import Reader, save_reader
 from belvedere.unichart.model import ChartModel, ChartModelConfig
-from belvedere.unichart.module import UniChartModule
+from belvedere.unichart.module import UniChartModule, gathered
 
 
 def train(config: DictConfig) -> dict[str, Any]:

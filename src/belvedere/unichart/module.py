@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from lightning.pytorch import LightningModule
@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from belvedere.charts.tasks import NO_CHART, TaskName
 from belvedere.charts.tokenizer import encode_prompt
 from belvedere.data.charts import SHORTEST
+from belvedere.data.loading import check_sizes
 from belvedere.data.pictures import normalised
 from belvedere.errors import BadInput
 from belvedere.metrics.chart_tasks import Answered
@@ -23,13 +24,23 @@ from belvedere.submodels.speed import now
 from belvedere.unichart.guidance import Guidance
 from belvedere.unichart.model import Answers, ChartModel
 
+T = TypeVar("T")
+
+
+def gathered(found: list[T]) -> list[T]:
+    """What all processes of a run have found, which share the charts out between them."""
+    if not torch.distributed.is_initialized():
+        return found
+    parts: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, found)
+    return [one for part in parts for one in part]
+
 
 def over_processes(sums: dict[Any, Tensor]) -> dict[Any, Tensor]:
     """Sums of all processes of a run, which may have met with different tasks."""
-    if not torch.distributed.is_initialized():
-        return sums
-    parts: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, sums)
+    parts = gathered([sums])
+    if len(parts) == 1:
+        return parts[0]
     return {
         name: torch.stack([part[name] for part in parts if name in part]).sum(0)
         for name in {name: None for part in parts for name in part}
@@ -128,12 +139,7 @@ class UniChartModule(LightningModule):
             limits = {"new_tokens": self.new_tokens}
         else:
             limits = {f"new_tokens.{task}": limit for task, limit in self.new_tokens.items()}
-        sizes = {"beams": self.beams, "length_groups": self.length_groups, **limits}
-        for key, value in sizes.items():
-            if value < 1:
-                raise BadInput(
-                    f"{value} is too small", where=f"model.{key}", remedy="give 1 or more"
-                )
+        check_sizes(under="model", beams=self.beams, length_groups=self.length_groups, **limits)
         for key, value in limits.items():
             if value > longest:
                 raise BadInput(
