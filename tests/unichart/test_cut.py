@@ -122,6 +122,28 @@ def test_one_pass_reads_every_depth() -> None:
             assert torch.equal(hidden, model.cut(depth).decode(states, ids, mask))
 
 
+def test_several_texts_about_a_chart_share_its_keys() -> None:
+    model = made()
+    which = torch.tensor([2, 0, 2, 2])
+    ids = torch.randint(5, 61, (4, 6), generator=torch.Generator().manual_seed(2))
+    mask = (torch.arange(6) < torch.tensor([[6], [4], [5], [6]])).long()
+    states = model.encode(charts()).detach()
+    gradients = []
+    for shared in (True, False):
+        given = states.clone().requires_grad_()
+        model.zero_grad()
+        if shared:
+            found = model.decode_about([1, 3], model.keys_of(given), which, ids, mask)
+        else:
+            found = model.decode_at([1, 3], given[which], ids, mask)
+        sum((one * mask[..., None]).square().mean() for one in found).backward()
+        trained = [given, *model.decoder.parameters()]
+        gradients.append([*found, *(one.grad for one in trained if one.grad is not None)])
+    assert len(gradients[0]) == len(gradients[1]) > 50
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("layers", [0, 4, -1, 1.0, True])
 def test_depths_that_do_not_exist_are_refused(layers: Any) -> None:
     with pytest.raises(BadInput, match="choose a whole number from 1 to 3"):

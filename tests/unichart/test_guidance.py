@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import Tensor
 
 from belvedere.unichart.guidance import Guidance
 from belvedere.unichart.model import ChartModel, ChartModelConfig, DecoderConfig, EncoderConfig
@@ -21,6 +22,15 @@ def made(layers: int = 3) -> ChartModel:
     ).eval()
 
 
+def watch(
+    guidance: Guidance, model: ChartModel, states: Tensor, ids: Tensor, *places: Tensor
+) -> None:
+    """Let the guidance see a pass over texts, each about a chart of its own."""
+    keys, charts = model.keys_of(states), torch.arange(len(ids))
+    with guidance.watching(keys, charts, *places):
+        model.decode_about([model.config.decoder.layers], keys, charts, ids)
+
+
 def test_the_loss_is_that_of_the_attention_of_all_layers_but_the_first() -> None:
     model = made()
     model.decoder.set_attn_implementation("eager")
@@ -29,7 +39,9 @@ def test_the_loss_is_that_of_the_attention_of_all_layers_but_the_first() -> None
     looks[0, 2, 0], looks[1, 0, 0] = 3, 23
     looks[1, 5] = torch.tensor([0, 11, 4])
     guidance = Guidance(model.decoder)
-    with guidance.watching(looks):
+    # A chart of its own for each text, given in the other order.
+    keys, charts = model.keys_of(states.flip(0)), torch.tensor([1, 0])
+    with guidance.watching(keys, charts, looks):
         output = model.decoder.model.decoder(
             input_ids=ids, encoder_hidden_states=states, output_attentions=True
         )
@@ -52,8 +64,7 @@ def test_guided_attention_learns_to_look_at_the_places() -> None:
     shares = []
     for _ in range(150):
         guidance = Guidance(model.decoder)
-        with guidance.watching(looks):
-            model.decode(states, ids)
+        watch(guidance, model, states, ids, looks)
         loss, share = guidance.loss()
         optimiser.zero_grad()
         loss.backward()
@@ -73,8 +84,7 @@ def test_the_axis_head_learns_where_between_its_ticks_a_mark_is() -> None:
     found = []
     for _ in range(200):
         guidance = Guidance(model.decoder, axis)
-        with guidance.watching(looks, shares):
-            model.decode(states, ids)
+        watch(guidance, model, states, ids, looks, shares)
         assert guidance.loss()[0] == 0
         loss, share = guidance.axis_loss()
         optimiser.zero_grad()
@@ -89,8 +99,8 @@ def test_the_axis_head_learns_where_between_its_ticks_a_mark_is() -> None:
 def test_without_a_place_the_axis_loss_is_nothing() -> None:
     model, axis = made(layers=2), AxisHead(16)
     guidance = Guidance(model.decoder, axis)
-    with guidance.watching(torch.full((1, 2, 3), -1), torch.full((1, 2), torch.nan)):
-        model.decode(torch.randn(1, 24, 16), torch.tensor([[5, 6]]))
+    nowhere = torch.full((1, 2, 3), -1), torch.full((1, 2), torch.nan)
+    watch(guidance, model, torch.randn(1, 24, 16), torch.tensor([[5, 6]]), *nowhere)
     loss, share = guidance.axis_loss()
     loss.backward()
     assert (float(loss), float(share)) == (0, 0)
@@ -100,7 +110,9 @@ def test_without_a_place_the_axis_loss_is_nothing() -> None:
 def test_nothing_is_watched_outside() -> None:
     model = made()
     guidance = Guidance(model.decoder)
-    with pytest.raises(ZeroDivisionError), guidance.watching(torch.zeros(1, 2, 2)):
+    keys = model.keys_of(torch.randn(1, 24, 16))
+    watching = guidance.watching(keys, torch.tensor([0]), torch.zeros(1, 2, 2))
+    with pytest.raises(ZeroDivisionError), watching:
         raise ZeroDivisionError
     model.decode(torch.randn(1, 24, 16), torch.tensor([[5, 6]]))
     assert guidance.seen == {}

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import MBartForCausalLM
 
 from belvedere.submodels.backbone import layers_of
+from belvedere.unichart.model import ChartKeys
 from belvedere.unichart.reading import AxisHead
 
 
@@ -43,10 +44,14 @@ class Guidance:
         self.told: list[tuple[Tensor, Tensor, int]] = []
 
     @contextmanager
-    def watching(self, looks: Tensor, shares: Tensor | None = None) -> Iterator[None]:
+    def watching(
+        self, keys: ChartKeys, charts: Tensor, looks: Tensor, shares: Tensor | None = None
+    ) -> Iterator[None]:
         """Note how much attention the next pass pays to the right places.
 
         Args:
+            keys: of the charts that the texts are about.
+            charts: [texts], the number of each text's chart.
             looks: [texts, length, 3], the number of the state at which the label of each token is
                 read, and those of its ticks; -1 where there is none.
             shares: [texts, length], where the mark is between the ticks; NaN where there are none.
@@ -58,12 +63,13 @@ class Guidance:
         handles = [
             module.register_forward_hook(note)
             for layer in self.layers
-            for module in (layer, layer.encoder_attn.q_proj, layer.encoder_attn.k_proj)
+            for module in (layer, layer.encoder_attn.q_proj)
         ]
         try:
             yield
-            for layer in self.layers:
-                self.found += self._log_shares(layer.encoder_attn, looks)
+            guided = keys.pairs[-len(self.layers) :]
+            for layer, (of_layer, _) in zip(self.layers, guided, strict=True):
+                self.found += self._log_shares(layer.encoder_attn, of_layer, charts, looks)
                 if self.axis is not None and shares is not None:
                     known = ~shares.isnan()
                     seen = self.axis.loss(self.seen[layer][known], shares[known])
@@ -95,20 +101,20 @@ class Guidance:
         places = max(sum(counts), 1)
         return torch.stack(losses).sum() / places, torch.stack(near).sum() / places
 
-    def _log_shares(self, attention: Any, looks: Tensor) -> list[Tensor]:
+    def _log_shares(
+        self, attention: Any, keys: Tensor, charts: Tensor, looks: Tensor
+    ) -> list[Tensor]:
         """Of each text and kind [looks], the logarithm of the mean attention of its heads."""
-        shape, kinds = (-1, attention.head_dim), looks.shape[-1]
+        kinds = looks.shape[-1]
+        queries = self.seen[attention.q_proj].unflatten(-1, (-1, attention.head_dim))
         # Unbound, as the gradient of an indexed text would be a whole tensor of zeros around it.
-        queries, keys = (
-            self.seen[module].unflatten(-1, shape).transpose(1, 2).float().unbind()
-            for module in (attention.q_proj, attention.k_proj)
-        )
-        found = []
+        of_text, of_chart = queries.transpose(1, 2).float().unbind(), keys.float().unbind()
+        numbers, found = charts.tolist(), []
         for text, places in enumerate(looks):  # one by one, as padding would be most of the work
             parts = zip(
                 places.unbind(-1),
-                queries[text].tensor_split(kinds),
-                keys[text].tensor_split(kinds),
+                of_text[text].tensor_split(kinds),
+                of_chart[numbers[text]].tensor_split(kinds),
                 strict=True,
             )
             for wanted, query, key in parts:

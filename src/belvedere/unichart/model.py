@@ -34,7 +34,7 @@ from transformers import (
 
 from belvedere.data.pictures import PageKind
 from belvedere.errors import BadInput
-from belvedere.submodels.backbone import prefix_states
+from belvedere.submodels.backbone import layers_of, prefix_states
 from belvedere.submodels.views import shared, submodel
 from belvedere.unichart.reading import AxisHead, LetterHead
 
@@ -462,6 +462,30 @@ class Answers:
         return [ids[mask].tolist() for ids, mask in pairs]
 
 
+@dataclass(frozen=True)
+class ChartKeys:
+    """What the decoder's layers attend to in some charts, for any number of texts about each.
+
+    Attributes:
+        states: [charts, tokens, d_model], of the encoder.
+        pairs: for each layer the keys and the values, [charts, heads, tokens, d_model / heads].
+    """
+
+    states: Tensor
+    pairs: list[tuple[Tensor, Tensor]]
+
+    def cache(self, charts: Tensor) -> EncoderDecoderCache:
+        """A cache of texts that have not begun, each about one of the charts.
+
+        Args:
+            charts: [texts], the number of each text's chart.
+        """
+        attended = DynamicCache()
+        for layer, (keys, values) in enumerate(self.pairs):
+            attended.update(keys[charts], values[charts], layer)
+        return EncoderDecoderCache(DynamicCache(), attended)
+
+
 class ChartModel(nn.Module):
     """Reads a chart and a prompt, writes an answer (arXiv 2305.14761, section 3.1).
 
@@ -560,6 +584,50 @@ class ChartModel(nn.Module):
             logits of the token that follows each.
         """
         return self.decode_at([self.config.decoder.layers], states, ids, attention_mask)[0]
+
+    def keys_of(self, states: Tensor) -> ChartKeys:
+        """What the decoder attends to in charts, worked out once for all texts about them.
+
+        Args:
+            states: [charts, tokens, d_model].
+        """
+        found = []
+        for layer in layers_of(self.decoder):
+            attention: Any = layer.encoder_attn
+            shape = (-1, attention.head_dim)
+            keys, values = (
+                project(states).unflatten(-1, shape).transpose(1, 2)
+                for project in (attention.k_proj, attention.v_proj)
+            )
+            found.append((keys, values))
+        return ChartKeys(states, found)
+
+    def decode_about(
+        self,
+        depths: Sequence[int],
+        keys: ChartKeys,
+        charts: Tensor,
+        ids: Tensor,
+        attention_mask: Tensor | None = None,
+    ) -> list[Tensor]:
+        """`decode_at` where several texts may be about one chart.
+
+        Args:
+            depths: decoder layers, ascending.
+            keys: of the charts.
+            charts: [texts], the number of each text's chart.
+            ids: [texts, length].
+            attention_mask: [texts, length].
+        """
+        return prefix_states(
+            self.decoder,
+            depths,
+            input_ids=ids,
+            attention_mask=attention_mask,
+            # The layers find keys and values in the cache; of these they only see that there are.
+            encoder_hidden_states=keys.states[:1].expand(len(ids), -1, -1),
+            past_key_values=keys.cache(charts),
+        )
 
     def decode_at(
         self,

@@ -226,6 +226,7 @@ class UniChartModule(LightningModule):
         """The cross-entropy of each depth, and their mean."""
         hidden: list[list[Tensor]] = []
         labels = []
+        keys = self.model.keys_of(states)
         for part in batch["tokens"].argsort(stable=True).tensor_split(self.length_groups):
             if not len(part):
                 continue
@@ -233,14 +234,11 @@ class UniChartModule(LightningModule):
             columns = torch.arange(int(tokens.max()), device=part.device)
             ids, aims = (batch[name][part, : len(columns)] for name in ("ids", "labels"))
             looks, shares = (batch[name][part, : len(columns)] for name in ("looks", "shares"))
-            watched = guidance and guidance.watching(self.states_at(looks), shares)
+            charts = batch["picture"][part]
+            watched = guidance and guidance.watching(keys, charts, self.states_at(looks), shares)
             with watched or nullcontext():
-                found = self.model.decode_at(
-                    self.depths,
-                    states[batch["picture"][part]],
-                    ids,
-                    (columns < tokens[:, None]).long(),
-                )
+                mask = (columns < tokens[:, None]).long()
+                found = self.model.decode_about(self.depths, keys, charts, ids, mask)
             hidden.append([one.flatten(0, 1) for one in found])
             labels.append(aims.flatten())
         students = [torch.cat(parts) for parts in zip(*hidden, strict=True)]
