@@ -169,13 +169,13 @@ def trainer(steps, tmp_path, save_at=None):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("epochs", [0, 1, 2])
-def test_resumes_in_mid_epoch_where_it_stopped(epochs, corpus, tokenizer, tmp_path):
+@pytest.mark.parametrize(("epochs", "batches"), [(0, 2), (1, 2), (2, 2), (1, 0), (2, 0), (2, -1)])
+def test_resumes_where_it_stopped(epochs, batches, corpus, tokenizer, tmp_path):
     whole, resumed = Recorder(), Recorder()
     data = module(tokenizer, tmp_path)
     data.setup()
     epoch = len(data.train_dataloader())
-    stop = epochs * epoch + 2
+    stop = epochs * epoch + batches
     steps = stop + epoch + 5  # through the end of the epoch, and the next one's order as well
     run = trainer(steps, tmp_path, save_at=stop)
     run.fit(whole, datamodule=module(tokenizer, tmp_path))

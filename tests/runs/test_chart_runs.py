@@ -5,6 +5,8 @@ from io import BytesIO
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from belvedere.charts.not_charts import HELD_OUT, SEEN
@@ -63,6 +65,23 @@ def test_a_trained_reader_is_gone_on_with(run, tmp_path):
     run(f"init={model}", f"run_dir={tmp_path / 'second'}")
     report = json.loads((tmp_path / "second" / "report.json").read_text())
     assert report["reader"]["name"] == model
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(run):
+    # With both optimisers, and charts that are drawn with other tasks each time.
+    options = (
+        "trainer.max_steps=5", "trainer.val_check_interval=5", "checkpoint_every=3",
+        "+model.optimisation.muon_lr=1e-3", "data.no_chart=0.5",
+    )  # fmt: skip
+    folder = run(*options)
+    file = folder / "checkpoints" / "model" / "model.safetensors"
+    whole = load_file(file)
+    last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == 3  # as if the run had been stopped after that
+    file.unlink()
+    again = load_file(run(*options, "resume=true") / "checkpoints" / "model" / "model.safetensors")
+    assert whole.keys() == again.keys()
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
 
 
 @pytest.mark.parametrize(

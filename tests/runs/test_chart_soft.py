@@ -53,9 +53,18 @@ def test_the_report_has_quality_and_speed_of_every_depth(run):
         assert not torch.allclose(cut(pixels, ids), model(pixels, ids))
 
 
-def test_without_depths_a_report_has_no_sub_models(run):
+def test_without_depths_a_report_has_the_full_reader_alone(run):
     folder = run("model.depths=[]")
-    assert json.loads((folder / "report.json").read_text())["submodels"] == []
+    report = json.loads((folder / "report.json").read_text())
+    (full,) = report["submodels"]
+    assert (full["name"], full["kind"], full["method"]) == ("full", "full", "unichart")
+    assert (full["layers"], full["speedup"]) == (4, 1.0)
+    assert full["tasks"] == report["tasks"]
+    assert full["tokens_per_second"] > full["answers_per_second"] > 0
+    backbone = report["backbone"]
+    assert backbone["layers"] == 4
+    assert len(backbone["sha256_before"]) == len(backbone["sha256_after"]) == 64
+    assert backbone["sha256_before"] != backbone["sha256_after"]
     assert "sub-model" not in (folder / "report.md").read_text()
 
 

@@ -7,6 +7,7 @@ see `FEATURES` for their columns, and `read_shard`, which reads one with care. C
 """
 
 import argparse
+import glob
 import math
 import multiprocessing
 import os
@@ -21,7 +22,8 @@ from typing import Any, get_args
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from datasets import Features, Image, List, Value
+from datasets import Features, Image, List, Value, load_dataset
+from datasets.exceptions import DatasetGenerationError
 
 from belvedere.charts.questions import ask
 from belvedere.charts.rendering import Chart, render
@@ -174,7 +176,7 @@ def write_split(
 
 
 def read_shard(file: Path, columns: Iterable[str] = tuple(FEATURES)) -> pa.Table:
-    """The charts of one file.
+    """The charts of one file, mapped into memory from a copy that ``datasets`` keeps.
 
     Args:
         file: that `write_split` wrote.
@@ -185,28 +187,32 @@ def read_shard(file: Path, columns: Iterable[str] = tuple(FEATURES)) -> pa.Table
         OSError: the system does not let us read the file.
     """
     wanted = [FEATURES.arrow_schema.field(name) for name in columns]
+    names = [field.name for field in wanted]
+    broken = BadInput(
+        "not a Parquet file that can be read",
+        where=str(file),
+        remedy="make it anew: python -m belvedere.charts.build",
+    )
     try:
-        missing = {field.name for field in wanted} - set(pq.read_schema(file).names)
-        if not missing:
-            names = [field.name for field in wanted]
-            found = pq.read_table(file, columns=names, memory_map=True, partitioning=None)
+        schema = pq.read_schema(file)
     except (OSError, pa.ArrowException) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        raise BadInput(
-            "not a Parquet file that can be read",
-            where=str(file),
-            remedy="make it anew: python -m belvedere.charts.build",
-        ) from error
+        raise broken from error
     remedy = "give charts that python -m belvedere.charts.build made"
-    if missing:
+    if missing := set(names) - set(schema.names):
         raise BadInput(f"there is no column {sorted(missing)[0]!r}", where=str(file), remedy=remedy)
     try:
-        found = found.cast(pa.schema(wanted))
+        schema.empty_table().select(names).cast(pa.schema(wanted))
     except (pa.ArrowException, ValueError) as error:
         raise BadInput(
             f"columns of other types ({str(error)[:80]})", where=str(file), remedy=remedy
         ) from error
+    try:
+        rows = load_dataset("parquet", data_files=glob.escape(str(file)), split="train")
+    except DatasetGenerationError as error:
+        raise broken from error
+    found = rows.with_format("arrow")[:].select(names).cast(pa.schema(wanted))
     refuse_nulls(found, file)
     return found
 

@@ -16,6 +16,7 @@ from belvedere.charts.places import ends_of
 from belvedere.charts.tasks import (
     NO_CHART,
     TOKENS,
+    TaskName,
     check_weights,
     draw_example,
     draw_tasks,
@@ -45,7 +46,7 @@ class CorpusCharts(Charts):
     def __init__(
         self,
         files: list[Path],
-        weights: Mapping[Any, float],
+        weights: Mapping[TaskName, float],
         tasks_per_chart: int,
         no_chart: float = 0.0,
         limit: int | None = None,
@@ -65,6 +66,10 @@ class CorpusCharts(Charts):
         record = self._record(index)
         wanted = [task for task in TOKENS if self.tasks_per_chart and task in self.weights]
         return self._chart(record, [one for task in wanted for one in examples_of(record, task)])
+
+    def tasks(self) -> set[TaskName]:
+        """Those with a weight."""
+        return set(self.weights) if self.tasks_per_chart else set()
 
     def drawn(self, index: int, rng: Random) -> Chart:
         """A chart with as many tasks as wanted, drawn by their weights."""

@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from belvedere.charts.letters import UNKNOWN, letter_map
 from belvedere.charts.places import UNSEEN, Look, Point
-from belvedere.charts.tasks import Example
+from belvedere.charts.tasks import Example, TaskName
 from belvedere.charts.tokenizer import encode_looks, encode_prompt
 from belvedere.data.loading import NumberedOrder, RowsDataModule, Split, check_sizes
 from belvedere.data.pictures import PageKind, fit, open_picture
@@ -76,6 +76,10 @@ class Charts(Sequence[Chart]):
     def drawn(self, index: int, rng: Random) -> Chart:
         """A chart to train on: by default with all its examples."""
         return self[index]
+
+    def tasks(self) -> set[TaskName]:
+        """What is asked about the charts; by default that of the first one."""
+        return {example.task for example in self[0].examples}
 
 
 class ChartRows(Dataset[ChartRow]):

@@ -75,6 +75,26 @@ class NumberedOrder(Order):
         return (self.epoch * self.rows + row for row in super().__iter__())
 
 
+class TrainingLoader(StatefulDataLoader):
+    """A loader that resumes in mid-epoch, or begins an epoch.
+
+    Args:
+        resumes: whether it goes on where a state says; if not, it begins its epoch whatever the
+            state. Right after the last batch of an epoch torchdata has noted that all batches were
+            given, and would give none in the next epoch.
+        options: of the loader.
+    """
+
+    def __init__(self, *args: Any, resumes: bool, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.resumes = resumes
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there, if this loader resumes."""
+        if self.resumes:
+            super().load_state_dict(state_dict)
+
+
 class RowsDataModule(LightningDataModule):
     """Loaders over the rows of each split; a subclass fills ``rows`` in its ``setup``.
 
@@ -105,30 +125,34 @@ class RowsDataModule(LightningDataModule):
         self.seed = seed
         self.num_workers = num_workers
         self.rows: dict[Split, Any] = {}
-        self._epoch = 0
+        self._epoch, self._resumes = 0, True
 
     def collate(self, rows: list[Any]) -> Any:
         """A batch of rows; by default torch's own way."""
         return default_collate(rows)
 
     def state_dict(self) -> dict[str, Any]:
-        """The epoch, for the checkpoint.
+        """The epoch that training goes on in, for the checkpoint, and whether it has begun.
 
         Lightning makes a resumed run's first iterator before it tells the sampler the epoch.
         """
-        return {"epoch": self.trainer.current_epoch if self.trainer else 0}
+        if self.trainer is None:
+            return {"epoch": 0, "begun": True}
+        ended = self.trainer.is_last_batch
+        return {"epoch": self.trainer.current_epoch + ended, "begun": not ended}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on in the epoch of a checkpoint."""
-        self._epoch = state_dict["epoch"]
+        self._epoch, self._resumes = state_dict["epoch"], state_dict.get("begun", True)
 
     def train_dataloader(self) -> StatefulDataLoader:
         """Rows in a new order each epoch; resumes in mid-epoch."""
         rank, world = self._place()
         order = self.order_class(len(self.rows["train"]), self.seed, rank, world)
         order.set_epoch(self._epoch)
-        return StatefulDataLoader(
+        return TrainingLoader(
             self.rows["train"],
+            resumes=self._resumes,
             batch_size=self.batch_size,
             sampler=order,
             drop_last=len(order) >= self.batch_size,

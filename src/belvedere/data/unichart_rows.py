@@ -180,6 +180,10 @@ class RowCharts(Charts):
             examples=[self.rows.example(number) for number in numbers],
         )
 
+    def tasks(self) -> set[TaskName]:
+        """Those of all its rows."""
+        return {_TASKS[task] for task in np.unique(self.rows.task[self.order])}
+
 
 class UniChartRowsDataModule(ChartDataModule):
     """The published pretraining set of UniChart, or rows of one's own in its form.

@@ -44,6 +44,7 @@ class Answered:
         confidence: from 0 to 1; see `belvedere.unichart.model.Answers`.
         picture: what the data call it.
         finished: whether the answer came to its end within the tokens that it may have.
+        tokens: of the answer, its end included.
     """
 
     task: TaskName
@@ -54,6 +55,7 @@ class Answered:
     confidence: float = 1.0
     picture: str = ""
     finished: bool = True
+    tokens: int = 0
 
 
 def task_scores(answered: Sequence[Answered]) -> dict[str, dict[str, float]]:

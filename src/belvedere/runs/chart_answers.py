@@ -167,16 +167,24 @@ def typical(charts: Charts) -> dict[TaskName, str]:
     return typical_answers([one for number in numbers for one in charts[number].examples])
 
 
-def check_tasks(tokenizer: PreTrainedTokenizerBase, charts: Charts) -> None:
-    """Refuse tasks that the reader has no tokens for. Raises `BadInput`."""
-    for task in sorted({example.task for example in charts[0].examples}, key=list(HEADLINE).index):
+def check_tasks(tokenizer: PreTrainedTokenizerBase, charts: Charts, remedy: str) -> None:
+    """Refuse tasks that the reader has no tokens for.
+
+    Args:
+        tokenizer: of the reader.
+        charts: about which it will be asked.
+        remedy: what can be done about it.
+
+    Raises:
+        BadInput: of the first such task.
+    """
+    for task in sorted(charts.tasks(), key=list(HEADLINE).index):
         for token in (TOKENS[task], ANSWER):
             if tokenizer.convert_tokens_to_ids(token) in (None, tokenizer.unk_token_id):
                 raise BadInput(
                     f"the reader's tokenizer has no {token}, which the task {task!r} needs",
                     where="data",
-                    remedy="give a reader that has learned the task, or set "
-                    "reader.task_tokens=true to learn it",
+                    remedy=remedy,
                 )
 
 

@@ -205,7 +205,8 @@ def opened(
         for data, part in found:
             datamodule = make(data, test_split=part)
             datamodule.setup("test")
-            check_tasks(tokenizer, datamodule.rows["test"].charts)
+            charts = datamodule.rows["test"].charts
+            check_tasks(tokenizer, charts, "give a reader that has learned the task")
             on = {model.config.page: datamodule}
             for page in {rival.page for rival in rivals.values()} - on.keys():
                 shape = replace(model.config, page=page)

@@ -37,10 +37,11 @@ BASELINES = (
 def write_report(report: dict[str, Any], run_dir: Path, pictures: list[Path]) -> None:
     """Write ``report.json`` and ``report.md`` of a training run, and print the table of tasks."""
     submodels = report["submodels"]
-    if submodels:
+    several = len(submodels) > 1
+    if several:
         pictures = [*pictures, *write_depth_figures(submodels, run_dir / "figures")]
     tasks = task_table({"test": report})
-    depths = ["", *depth_table(submodels)] if submodels else []
+    depths = ["", *depth_table(submodels)] if several else []
     lines = [
         *tasks,
         *kind_table({"test": report}),
@@ -62,7 +63,7 @@ def write_report(report: dict[str, Any], run_dir: Path, pictures: list[Path]) ->
                 "- sub-models: the decoder's first layers with its norm and head; answers per "
                 "second of generation alone, the median of rounds in which the depths take turns"
             ]
-            if submodels
+            if several
             else []
         ),
     ]

@@ -30,29 +30,43 @@ def submodel_rows(
     names = {module.name_of(depth): depth for depth in module.depths}
     speeds = answer_speeds(module, datamodule, repeats)
     full = statistics.median(answers for answers, _ in speeds["full"])
-    rows = []
-    for name, depth in names.items():
-        answers, tokens = zip(*speeds[name], strict=True)
-        reader = module.reader(depth)
-        rows.append(
-            {
-                "name": name,
-                "kind": "full" if name == "full" else "exit",
-                "method": "soft",
-                "layers": depth,
-                "parameters": decoder_parameters(reader),
-                "trained_parameters": sum(
-                    p.numel() for p in reader.parameters() if p.requires_grad
-                ),
-                "tasks": task_scores(module.answered_by_depth[depth]),
-                "answers_per_second": round(statistics.median(answers), 2),
-                "answers_range": [round(min(answers), 2), round(max(answers), 2)],
-                "tokens_per_second": round(statistics.median(tokens), 1),
-                "speedup": round(statistics.median(answers) / full, 3),
-                "test_seconds": round(module.seconds_by_depth[depth], 2),
-            }
-        )
-    return rows
+    return [row_of(module, depth, speeds[name], full) for name, depth in names.items()]
+
+
+def speed_in_test(module: UniChartModule) -> tuple[float, float]:
+    """Answers and tokens a second of the full reader in the test of this process."""
+    seconds = module.seconds_by_depth[module.layers]
+    return len(module.answered) / seconds, sum(one.tokens for one in module.answered) / seconds
+
+
+def row_of(
+    module: UniChartModule, depth: int, speeds: list[tuple[float, float]], full: float
+) -> dict[str, Any]:
+    """The report's row for the reader of a depth; after testing.
+
+    Args:
+        module: that has answered the test split.
+        depth: of the decoder.
+        speeds: answers and tokens a second, of each time that they were measured.
+        full: answers a second of the full reader.
+    """
+    answers, tokens = zip(*speeds, strict=True)
+    reader = module.reader(depth)
+    whole = depth == module.layers
+    return {
+        "name": module.name_of(depth),
+        "kind": "full" if whole else "exit",
+        "method": "soft" if module.early else "unichart",
+        "layers": depth,
+        "parameters": decoder_parameters(reader),
+        "trained_parameters": sum(p.numel() for p in reader.parameters() if p.requires_grad),
+        "tasks": task_scores(module.answered_by_depth[depth]),
+        "answers_per_second": round(statistics.median(answers), 2),
+        "answers_range": [round(min(answers), 2), round(max(answers), 2)],
+        "tokens_per_second": round(statistics.median(tokens), 1),
+        "speedup": round(statistics.median(answers) / full, 3),
+        "test_seconds": round(module.seconds_by_depth[depth], 2),
+    }
 
 
 def decoder_parameters(reader: ChartModel) -> int:

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from transformers import PreTrainedTokenizerBase
 
 from belvedere.data.charts import ChartDataModule
+from belvedere.errors import BadInput
 from belvedere.metrics.chart_baselines import answered_blindly
 from belvedere.runs.callbacks import StepClock
 from belvedere.runs.chart_answers import (
@@ -22,7 +23,7 @@ from belvedere.runs.chart_answers import (
 )
 from belvedere.runs.chart_figures import ChartPages
 from belvedere.runs.chart_report import write_report
-from belvedere.runs.chart_submodels import submodel_rows
+from belvedere.runs.chart_submodels import row_of, speed_in_test, submodel_rows
 from belvedere.runs.training import (
     build_trainer,
     check_machine,
@@ -32,6 +33,7 @@ from belvedere.runs.training import (
     quiet,
     run_facts,
 )
+from belvedere.submodels.backbone import sha256_of_weights
 from belvedere.unichart.loading import Reader, save_reader
 from belvedere.unichart.model import ChartModel, ChartModelConfig
 from belvedere.unichart.module import UniChartModule, gathered
@@ -55,8 +57,17 @@ def train(config: DictConfig) -> dict[str, Any]:
         if head is not None and not weight:
             head.requires_grad_(False)  # several processes wait for all gradients there are
     datamodule.setup()  # every split: a missing test set is to be found before the training
-    check_tasks(tokenizer, datamodule.rows["test"].charts)
+    remedy = "give a reader that has learned the task, or set reader.task_tokens=true to learn it"
+    for split in ("train", "test"):
+        check_tasks(tokenizer, datamodule.rows[split].charts, remedy)
+    if module.letters_weight and not datamodule.letters:
+        raise BadInput(
+            "letters are to be learned, but the data do not say where they are",
+            where="model.letters_weight",
+            remedy="set it to 0, or data.letters=true",
+        )
     run_dir = open_run(config)
+    before = sha256_of_weights(model)
     clock, pages = StepClock(), ChartPages(run_dir)
     trainer = build_trainer(config, run_dir, [clock, pages])
     start = time.perf_counter()
@@ -69,6 +80,7 @@ def train(config: DictConfig) -> dict[str, Any]:
         if name.startswith("validation/loss/")
     }
     trainer.test(module, datamodule=datamodule, verbose=False)
+    speed = speed_in_test(module) if module.answered else (0.0, 0.0)
     for depth, found in module.answered_by_depth.items():
         module.answered_by_depth[depth] = gathered(found)
     outcome, submodels = Outcome(), []
@@ -78,6 +90,8 @@ def train(config: DictConfig) -> dict[str, Any]:
             without = gathered(answer_without_chart(module, datamodule))
             if module.early:
                 submodels = submodel_rows(module, datamodule, config.speed.repeats)
+            else:
+                submodels = [row_of(module, module.layers, [speed], speed[0])]
         guesses = typical(datamodule.rows["train"].charts)
         guessed = answered_blindly(module.answered, guesses)
         outcome = Outcome(module.answered, blank, guessed, without)
@@ -87,6 +101,13 @@ def train(config: DictConfig) -> dict[str, Any]:
         "images_seen": clock.images_seen,
         "data": datamodule.summary() | {"truncated": clock.truncated},
         "reader": reader_facts(reader.name, model),
+        "backbone": {
+            "name": reader.name,
+            "layers": module.layers,
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "sha256_before": before,
+            "sha256_after": sha256_of_weights(model),
+        },
         "validation_losses": losses,
         "letters_read": module.share_of_letters(),
         "submodels": submodels,

@@ -343,8 +343,10 @@ class UniChartModule(LightningModule):
                 1 - share if text.strip() == NO_CHART else sure
                 for text, share, sure in zip(texts, whole, answers.confidence.tolist(), strict=True)
             ]
-            for i, text, sure, ended in zip(
-                asked.texts, texts, sures, answers.ended(self.tokenizer.eos_token_id), strict=True
+            ends = answers.ended(self.tokenizer.eos_token_id)
+            lengths = answers.mask.sum(1).tolist()
+            for i, text, sure, ended, tokens in zip(
+                asked.texts, texts, sures, ends, lengths, strict=True
             ):
                 example = batch["examples"][i]
                 found[i] = Answered(
@@ -356,6 +358,7 @@ class UniChartModule(LightningModule):
                     confidence=sure,
                     picture=batch["where"][i],
                     finished=ended,
+                    tokens=tokens,
                 )
         return [found[i] for i in sorted(found)]
 
