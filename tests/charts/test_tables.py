@@ -33,4 +33,7 @@ def test_every_table_comes_back_but_for_needless_blanks(rows: list[list[str]]) -
 def test_a_models_ragged_or_broken_line_is_read_as_it_stands() -> None:
     assert parse("a|b & c & ") == [["a", "b"], ["c"], [""]]
     assert parse("a | b\\") == [["a", "b\\"]]
+    assert parse("R&D | 1 & AT&T | 2 &c&d| 3& 4") == [
+        ["R&D", "1"], ["AT&T", "2"], ["c&d", "3"], ["4"],
+    ]  # fmt: skip
     assert parse("  ") == []
