@@ -75,10 +75,9 @@ def linearise(cells: Sequence[Sequence[str]]) -> str:
 def parse(line: str) -> list[list[str]]:
     """The cells of a line that `linearise` wrote, or that a model did.
 
-    Blanks around cells are dropped. An ``&`` without a blank beside it is a part of its cell: published
-    checkpoints escape nothing, not even "R&D".
-    The rows are as long as the line has them: a model's table may be ragged. An empty line has no
-    rows.
+    Blanks around cells are dropped. An ``&`` without a blank beside it is a part of its cell:
+    published checkpoints escape nothing, not even "R&D". The rows are as long as the line has them:
+    a model's table may be ragged. An empty line has no rows.
     """
     if not line.strip():
         return []
