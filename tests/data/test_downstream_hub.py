@@ -97,6 +97,14 @@ def test_the_folder_is_used_where_both_are_given(tmp_path: Path, letters: Any) -
         data.setup("test")
 
 
+def test_a_ragged_table_is_named_by_its_row(tmp_path: Path, letters: Any) -> None:
+    picture = {"bytes": png(9), "path": None}
+    tables = ["a | b & 1 | 2", "a | b & 1 | 2 & 3 | 4 | 5"]
+    hub = publish(tmp_path / "set", [{"image": picture, "table": table} for table in tables])
+    with pytest.raises(BadInput, match=r"set/test\[1\]: row 2 of the table has 3 cells, but the"):
+        module(ChartToTableDataModule, letters, hub=hub).setup("test")
+
+
 @pytest.mark.parametrize(
     ("row", "options", "message"),
     [

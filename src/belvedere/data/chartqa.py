@@ -80,9 +80,17 @@ class ChartToTableDataModule(DownstreamDataModule):
             yield Found(str(picture), Record({"table": table}, str(file or picture)))
 
     def example(self, record: Record) -> Example:
-        """The task of extracting a table, which has to have a data point."""
+        """The task of extracting a table, which has to be whole and have a data point."""
         table = record.text("table").strip()
         cells = parse(table)
+        for number, row in enumerate(cells):
+            if len(row) != len(cells[0]):
+                raise BadInput(
+                    f"row {number} of the table has {len(row)} cells, but the header "
+                    f"{len(cells[0])}",
+                    where=record.where,
+                    remedy="make them equal; write separators within a cell as \\| and \\&",
+                )
         if table and (len(cells) < 2 or min(map(len, cells)) < 2):
             raise BadInput(
                 "the table has no data point",
