@@ -139,10 +139,12 @@ class TestResolution:
             made(replace(CONFIG, encoder=replace(shape, positions=positions)))
             for positions in ("none", "sine")
         )
+        assert not placed.load_state_dict(plain.state_dict(), strict=False).unexpected_keys
         with torch.no_grad():
             states, found = plain.encode(blank), placed.encode(blank)
         normed = torch.nn.functional.layer_norm(states, (24,))
         places = (found - normed)[0].unflatten(0, (2, 3))
+        places[..., :2] = 0  # coordinates
         # A quarter each of sines and cosines of the rows, then of the columns.
         waves = places.unflatten(-1, (2, 2, 6))
         rows, columns = waves[..., 0, :], waves[..., 1, :]
@@ -151,6 +153,22 @@ class TestResolution:
         assert torch.allclose(columns[0], columns[1], atol=1e-5)
         assert not torch.allclose(rows[0], rows[1], atol=1e-2)
         assert not torch.allclose(columns[:, 0], columns[:, 1], atol=1e-2)
+
+    def test_states_say_where_on_the_page_their_tokens_are(self) -> None:
+        shape = replace(ENCODER, depths=(2,), heads=(2,), patch_size=8, positions="sine")
+        model, pixels = made(replace(CONFIG, encoder=shape)), charts(2, size=(20, 24))
+        assert model.places is not None
+        with torch.no_grad():
+            for parameter in model.places.parameters():
+                parameter.zero_()
+            places = model.pixels_of(model.encode(pixels), (20, 24)).unflatten(1, (3, 3))
+            middles = torch.tensor([4.0, 12.0, 20.0])
+            assert torch.allclose(places[..., 0], middles.expand(2, 3, 3), atol=1e-4)
+            assert torch.allclose(places[..., 1], middles[:, None].expand(2, 3, 3), atol=1e-4)
+            # To the right and up, within the token.
+            model.places.offset.bias.copy_(torch.tensor([100.0, -100.0]))
+            moved = model.pixels_of(model.encode(pixels), (20, 24)).unflatten(1, (3, 3))
+        assert torch.allclose(moved - places, torch.tensor([4.0, -4.0]), atol=1e-4)
 
     def test_another_image_size_changes_no_state(self) -> None:
         model, pixels, other = made(), charts(), charts(size=(80, 72))

@@ -1,7 +1,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -40,14 +40,24 @@ def data(written: tuple[Path, PreTrainedTokenizerFast]) -> ChartCorpusDataModule
     return made
 
 
-def module(data: ChartCorpusDataModule, **options: Any) -> UniChartModule:
+def module(
+    data: ChartCorpusDataModule, positions: Literal["none", "sine"] = "none", **options: Any
+) -> UniChartModule:
     torch.manual_seed(0)
     config = ChartModelConfig(
         name="test",
         image_size=(192, 256),
         vocab_size=len(data.tokenizer),
         encoder=EncoderConfig(
-            16, (1, 1), (2, 2), window=8, patch_size=8, patch_width=4, stem="conv", drop_path=0.0
+            16,
+            (1, 1),
+            (2, 2),
+            window=8,
+            patch_size=8,
+            patch_width=4,
+            stem="conv",
+            drop_path=0.0,
+            positions=positions,
         ),
         decoder=DecoderConfig(layers=1, d_model=32, heads=2, ffn=64, max_positions=512),
     )
@@ -211,9 +221,30 @@ def test_guidance_trains_the_attention_and_is_logged(
         losses.append(float(runner.callback_metrics["train/guidance"]))
         assert 0 <= float(runner.callback_metrics["train/looks_right"]) <= 1
     assert losses[1] < losses[0]
+    assert "train/pixels_off" not in runner.callback_metrics
+    runner = trainer(tmp_path, 1)
+    runner.fit(module(data, guidance_weight=1.0, positions="sine"), datamodule=data)
+    assert 0 < float(runner.callback_metrics["train/pixels_off"]) < 8
     runner = trainer(tmp_path, 1)
     runner.fit(module(data), datamodule=data)
     assert "train/guidance" not in runner.callback_metrics
+
+
+def test_states_learn_where_letters_and_marks_are(data: ChartCorpusDataModule) -> None:
+    reader = module(data, guidance_weight=1.0, positions="sine")
+    batch = next(iter(data.train_dataloader()))
+    optimiser = torch.optim.Adam(reader.parameters(), lr=3e-3)
+    found = []
+    for _ in range(40):
+        loss, off = reader.place_loss(reader.encoded(batch), batch)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        found.append(float(off))
+    assert 2 < found[0] < 4  # tokens are 16 x 8 pixels, and it begins at their middle
+    assert found[-1] < 0.8 * found[0]
+    batch["looks"].fill_(-1)
+    assert [float(one) for one in reader.place_loss(reader.encoded(batch), batch)] == [0, 0]
 
 
 def test_texts_in_groups_of_like_length_have_the_same_losses(data: ChartCorpusDataModule) -> None:

@@ -43,6 +43,8 @@ DETAIL = 4
 SINE_TEMPERATURE = 2.0
 """Waves of 2D positions are 6 to 13 states long: what is compared, a mark and its ticks or a letter
 and the next one, is near each other."""
+PLACE_SCALE = 4.0
+"""Tokens to one unit of the coordinates in the states, which are of the size of the other parts."""
 DONUT_VOCABULARY = 57_525
 TASK_TOKENS = 5
 """The paper's: ``<extract_data_table> <summarize_chart> <chartqa> <opencqa> <s_answer>``."""
@@ -64,8 +66,8 @@ class EncoderConfig:
         stem_width: channels of a convolutional stem.
         stem_blocks: its residual blocks.
         drop_path: rate of stochastic depth in the last block, rising linearly from 0.
-        positions: "sine" normalises the states and adds where on the page each is (2D sines); Swin
-            has none beyond those within a window.
+        positions: "sine" normalises the states and adds where on the page each is (2D sines), and
+            to the pixel what it sees (`PlaceHead`); Swin has none beyond those within a window.
     """
 
     embed_dim: int = 128
@@ -462,6 +464,33 @@ class Answers:
         return [ids[mask].tolist() for ids, mask in pairs]
 
 
+class PlaceHead(nn.Module):
+    """Says where within its token each state sees a letter's middle or a mark's end.
+
+    The values of an axis are read off by comparing places to a pixel or two; a token is 8 high.
+
+    Args:
+        width: of the encoder's states.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.offset = nn.Linear(width, 2)
+        nn.init.zeros_(self.offset.weight)
+        nn.init.zeros_(self.offset.bias)
+
+    def forward(self, states: Tensor, grid: Sequence[int]) -> Tensor:
+        """States [batch, tokens, width] to places [batch, tokens, 2], x and y in tokens.
+
+        Args:
+            states: of the encoder, row by row.
+            grid: rows and columns of tokens.
+        """
+        rows, columns = (torch.arange(side, device=states.device) for side in grid)
+        corners = torch.cartesian_prod(rows, columns).flip(-1)
+        return corners + self.offset(states).float().sigmoid()
+
+
 @dataclass(frozen=True)
 class ChartKeys:
     """What the decoder's layers attend to in some charts, for any number of texts about each.
@@ -510,6 +539,7 @@ class ChartModel(nn.Module):
         has_details = config.encoder.stem == "conv"
         self.letters = LetterHead(config.encoder.stem_width) if has_details else None
         self.axis = AxisHead(d_model) if has_details else None
+        self.places = PlaceHead(hidden) if config.encoder.positions == "sine" else None
         self.projection = nn.Identity() if hidden == d_model else nn.Linear(hidden, d_model)
         self.decoder = MBartForCausalLM(config.mbart())
 
@@ -560,16 +590,35 @@ class ChartModel(nn.Module):
             pixels: the charts.
             details: of `ChartEncoder.details`, where they are known already.
         """
-        states: Tensor = self.projection(self.encoder(pixels, details))
-        if self.config.encoder.positions == "sine":
+        seen = self.encoder(pixels, details)
+        states: Tensor = self.projection(seen)
+        if self.places is not None:
             strides = self.config.encoder.stride
             grid = [
                 -(-side // stride) for side, stride in zip(pixels.shape[2:], strides, strict=True)
             ]
             width = states.shape[-1]
-            places = build_sincos2d_pos_embed(grid, width, SINE_TEMPERATURE, device=states.device)
-            states = F.layer_norm(states, (width,)) + places.to(states.dtype)
+            sines = build_sincos2d_pos_embed(grid, width, SINE_TEMPERATURE, device=states.device)
+            states = F.layer_norm(states, (width,)) + sines.to(states.dtype)
+            middle = torch.tensor([grid[1], grid[0]], device=states.device) / 2
+            coordinates = (self.places(seen, grid) - middle) / PLACE_SCALE
+            states = torch.cat([coordinates.to(states.dtype), states[..., 2:]], -1)
         return states
+
+    def pixels_of(self, states: Tensor, size: tuple[int, int]) -> Tensor:
+        """Where on the page what each state sees is, as far as the states know.
+
+        Args:
+            states: [..., d_model], of `encode`, with positions.
+            size: (height, width) of the pages in pixels.
+
+        Returns:
+            [..., 2], x and y in pixels.
+        """
+        stride = torch.tensor(self.config.encoder.stride[::-1], device=states.device)
+        side = torch.tensor(size[::-1], device=states.device)
+        middle = -(-side // stride) / 2
+        return (states[..., :2].float() * PLACE_SCALE + middle) * stride
 
     def decode(self, states: Tensor, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Run the decoder over whole texts (teacher forcing).

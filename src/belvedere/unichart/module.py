@@ -178,12 +178,17 @@ class UniChartModule(LightningModule):
             guidance = None
             if self.guidance_weight:
                 guidance = Guidance(self.model.decoder, self.model.axis)
-            answers = self._losses(self.model.encode(pixels, details), batch, guidance)
+            states = self.model.encode(pixels, details)
+            answers = self._losses(states, batch, guidance)
             losses.append(answers.loss)
             if guidance is not None:
                 loss, share = guidance.loss()
                 losses.append(self.guidance_weight * loss)
                 self.log("train/guidance", loss.detach())
+                if self.model.places is not None:
+                    loss, off = self.place_loss(states, batch)
+                    losses.append(self.guidance_weight * loss)
+                    self.log("train/pixels_off", off, prog_bar=True)
                 self.log("train/looks_right", share, prog_bar=True)
                 if self.model.axis is not None:
                     loss, share = guidance.axis_loss()
@@ -215,6 +220,26 @@ class UniChartModule(LightningModule):
         columns = -(-self.model.config.image_size[1] // width)
         across, down = (places[..., 0] // width).long(), (places[..., 1] // height).long()
         return torch.where(places[..., 0] < 0, -1, down * columns + across)
+
+    def place_loss(self, states: Tensor, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """How far the states are from knowing where what is read is on the page.
+
+        Args:
+            states: of the batch's pictures.
+            batch: whose ``looks`` tell.
+
+        Returns:
+            The mean over looks of the squared distance, in tokens; and the mean distance in pixels
+            along each axis.
+        """
+        numbers = self.states_at(batch["looks"])
+        known = numbers >= 0
+        charts = batch["picture"][:, None, None].expand_as(numbers)[known]
+        told = self.model.pixels_of(states[charts, numbers[known]], batch["pixels"].shape[2:])
+        off = told - batch["looks"][known]
+        tokens = off / torch.tensor(self.model.config.encoder.stride[::-1], device=off.device)
+        looks = max(len(off), 1)
+        return tokens.square().sum() / looks, off.detach().abs().sum() / (2 * looks)
 
     def name_of(self, depth: int) -> str:
         """What logs and reports call the reader of a depth."""
