@@ -16,7 +16,7 @@ from transformers.models.donut.image_processing_pil_donut import DonutImageProce
 
 from belvedere.data.pictures import Page, fit, normalised, open_picture
 from belvedere.runs.chart_evaluation import opened
-from belvedere.unichart.model import ChartModelConfig
+from belvedere.unichart.config import ChartModelConfig
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs/data"
 

@@ -14,8 +14,9 @@ from transformers import PreTrainedTokenizerFast
 
 from belvedere.charts.build import Recipe, make_record, write_split
 from belvedere.charts.tokenizer import BOS, EOS, PAD, UNK, texts, train
+from belvedere.unichart.config import ChartModelConfig, DecoderConfig, EncoderConfig
 from belvedere.unichart.loading import save_reader
-from belvedere.unichart.model import ChartModel, ChartModelConfig, DecoderConfig, EncoderConfig
+from belvedere.unichart.model import ChartModel
 
 PROJECT = Path(__file__).resolve().parents[2]
 

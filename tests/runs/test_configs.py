@@ -14,8 +14,9 @@ from belvedere.balcony import BalconyModule
 from belvedere.method import MethodModule
 from belvedere.runs.charts import data_for
 from belvedere.runs.entry import CONFIGS, register_resolvers
+from belvedere.unichart.config import SIZES, ChartModelConfig
 from belvedere.unichart.loading import Reader
-from belvedere.unichart.model import SIZES, ChartModel, ChartModelConfig
+from belvedere.unichart.model import ChartModel
 
 
 def composed(*overrides):

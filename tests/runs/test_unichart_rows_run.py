@@ -12,7 +12,8 @@ from hydra.utils import instantiate
 from belvedere.data.unichart_rows import UniChartRowsDataModule
 from belvedere.runs.charts import data_for
 from belvedere.runs.entry import CONFIGS, register_resolvers
-from belvedere.unichart.model import ChartModel, ChartModelConfig
+from belvedere.unichart.config import ChartModelConfig
+from belvedere.unichart.model import ChartModel
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from belvedere.data.chart_corpus import ChartCorpusDataModule
 from belvedere.data.pictures import normalised
 from belvedere.errors import BadInput
 from belvedere.optimisation import Optimisation
+from belvedere.unichart.config import ChartModelConfig, DecoderConfig, EncoderConfig
 from belvedere.unichart.loading import load_reader, save_reader
-from belvedere.unichart.model import ChartModel, ChartModelConfig, DecoderConfig, EncoderConfig
+from belvedere.unichart.model import ChartModel
 from belvedere.unichart.module import UniChartModule
 
 TASKS = {"table": 1, "elements": 1, "reasoning": 1, "open": 1, "summary": 1}

@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from belvedere.unichart.config import ChartModelConfig, DecoderConfig, EncoderConfig
 from belvedere.unichart.guidance import Guidance
-from belvedere.unichart.model import ChartModel, ChartModelConfig, DecoderConfig, EncoderConfig
+from belvedere.unichart.model import ChartModel
 from belvedere.unichart.reading import AxisHead
 
 

@@ -19,8 +19,9 @@ from transformers import (
 
 from belvedere.errors import BadInput
 from belvedere.unichart import hub
+from belvedere.unichart.config import ChartModelConfig
 from belvedere.unichart.hub import EMBEDDING, HEAD, from_hub, to_hub
-from belvedere.unichart.model import ChartModel, ChartModelConfig
+from belvedere.unichart.model import ChartModel
 
 WHOLE: dict[str, Any] = {
     "image_size": [64, 96],

@@ -7,6 +7,7 @@ import torch
 
 from belvedere.charts.tokenizer import train
 from belvedere.errors import BadInput
+from belvedere.unichart.config import ChartModelConfig, DecoderConfig, EncoderConfig
 from belvedere.unichart.hub import to_hub
 from belvedere.unichart.loading import (
     SHAPE,
@@ -16,7 +17,7 @@ from belvedere.unichart.loading import (
     save_reader,
     with_fresh_decoder,
 )
-from belvedere.unichart.model import ChartModel, ChartModelConfig, DecoderConfig, EncoderConfig
+from belvedere.unichart.model import ChartModel
 
 SIZE = (32, 48)
 

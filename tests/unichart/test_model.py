@@ -8,14 +8,9 @@ import torch
 from torch import Tensor
 
 from belvedere.errors import BadInput
-from belvedere.unichart.model import (
-    SIZES,
-    ChartEncoder,
-    ChartModel,
-    ChartModelConfig,
-    DecoderConfig,
-    EncoderConfig,
-)
+from belvedere.unichart.config import SIZES, ChartModelConfig, DecoderConfig, EncoderConfig
+from belvedere.unichart.encoder import ChartEncoder
+from belvedere.unichart.model import ChartModel
 
 ENCODER = EncoderConfig(
     embed_dim=16, depths=(2, 2), heads=(2, 4), window=4, stem="conv", drop_path=0.0

@@ -16,13 +16,9 @@ from belvedere.errors import BadInput
 from belvedere.metrics.chart_tasks import abstention, scores_by_kind, task_scores
 from belvedere.optimisation import Optimisation
 from belvedere.runs.chart_answers import answer_blank
-from belvedere.unichart.model import (
-    Answers,
-    ChartModel,
-    ChartModelConfig,
-    DecoderConfig,
-    EncoderConfig,
-)
+from belvedere.unichart.config import ChartModelConfig, DecoderConfig, EncoderConfig
+from belvedere.unichart.generation import Answers
+from belvedere.unichart.model import ChartModel
 from belvedere.unichart.module import Asked, UniChartModule, over_processes
 from belvedere.unichart.reading import LetterHead
 

@@ -41,7 +41,7 @@ class Answered:
         question: that was asked; empty where the task says all.
         answer: that was given.
         accepted: those that are right.
-        confidence: from 0 to 1; see `belvedere.unichart.model.Answers`.
+        confidence: from 0 to 1; see `belvedere.unichart.generation.Answers`.
         picture: what the data call it.
         finished: whether the answer came to its end within the tokens that it may have.
         tokens: of the answer, its end included.

@@ -33,8 +33,9 @@ from belvedere.runs.chart_report import write_evaluation
 from belvedere.runs.charts import data_for, reader_facts
 from belvedere.runs.precision import chosen_precision
 from belvedere.runs.training import open_run, quiet
+from belvedere.unichart.config import ChartModelConfig
 from belvedere.unichart.loading import SHAPE, Reader, reader_folder
-from belvedere.unichart.model import ChartModel, ChartModelConfig
+from belvedere.unichart.model import ChartModel
 from belvedere.unichart.module import UniChartModule
 
 

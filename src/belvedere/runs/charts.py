@@ -34,8 +34,9 @@ from belvedere.runs.training import (
     run_facts,
 )
 from belvedere.submodels.backbone import sha256_of_weights
+from belvedere.unichart.config import ChartModelConfig
 from belvedere.unichart.loading import Reader, save_reader
-from belvedere.unichart.model import ChartModel, ChartModelConfig
+from belvedere.unichart.model import ChartModel
 from belvedere.unichart.module import UniChartModule, gathered
 
 

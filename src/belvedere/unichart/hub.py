@@ -27,7 +27,8 @@ from transformers import (
 )
 
 from belvedere.errors import BadInput
-from belvedere.unichart.model import ChartModel, ChartModelConfig, DecoderConfig, EncoderConfig
+from belvedere.unichart.config import ChartModelConfig, DecoderConfig, EncoderConfig
+from belvedere.unichart.model import ChartModel
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 EMBEDDING = "decoder.model.decoder.embed_tokens.weight"

@@ -15,14 +15,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from belvedere.charts.tasks import ANSWER, TOKENS
 from belvedere.errors import BadInput
 from belvedere.submodels.backbone import layers_of, num_layers_of
+from belvedere.unichart.config import SIZES, ChartModelConfig, DecoderConfig, EncoderConfig
 from belvedere.unichart.hub import from_hub
-from belvedere.unichart.model import (
-    SIZES,
-    ChartModel,
-    ChartModelConfig,
-    DecoderConfig,
-    EncoderConfig,
-)
+from belvedere.unichart.model import ChartModel
 
 SHAPE, WEIGHTS = "chart_model.json", "model.safetensors"
 

@@ -21,8 +21,9 @@ from belvedere.optimisation import Optimisation
 from belvedere.submodels.backbone import num_layers_of, validate_depths
 from belvedere.submodels.losses import HeadLosses, head_losses
 from belvedere.submodels.speed import now
+from belvedere.unichart.generation import Answers
 from belvedere.unichart.guidance import Guidance
-from belvedere.unichart.model import Answers, ChartModel
+from belvedere.unichart.model import ChartModel
 
 T = TypeVar("T")
 
