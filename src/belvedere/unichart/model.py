@@ -1,9 +1,9 @@
 """The UniChart model: timm's Swin as chart encoder, transformers' mBART as text decoder.
 
 Both are the public classes as they are (arXiv 2305.14761, section 3.1; the design is Donut's, arXiv
-2111.15664). Ours are, besides the encoder's padding (`belvedere.unichart.encoder`) and generation over
-prompts of different lengths in one batch, what small readers need: a convolutional stem, and states
-that know their places.
+2111.15664). Ours are, besides the encoder's padding (`belvedere.unichart.encoder`) and generation
+over prompts of different lengths in one batch, what small readers need: a convolutional stem, and
+states that know their places.
 """
 
 from collections.abc import Sequence
