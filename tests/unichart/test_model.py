@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from timm.layers import build_sincos2d_pos_embed
+from torch import Tensor, nn
 
 from belvedere.errors import BadInput
 from belvedere.unichart.config import SIZES, ChartModelConfig, DecoderConfig, EncoderConfig
 from belvedere.unichart.encoder import ChartEncoder
-from belvedere.unichart.model import ChartModel
+from belvedere.unichart.model import SINE_TEMPERATURE, ChartModel, sines
 
 ENCODER = EncoderConfig(
     embed_dim=16, depths=(2, 2), heads=(2, 4), window=4, stem="conv", drop_path=0.0
@@ -107,6 +108,12 @@ class TestShape:
         ]  # of their own losses
 
 
+def all_in_the_middle(part: nn.Module) -> None:
+    """Let a `PlaceHead` see everything in the middles of tokens."""
+    for parameter in part.parameters():
+        parameter.zero_()
+
+
 class TestResolution:
     @pytest.mark.parametrize("size", [(48, 64), (64, 48), (16, 16), (7, 9), (50, 131)])
     @pytest.mark.parametrize("stem", ["conv", "patch"])
@@ -135,6 +142,8 @@ class TestResolution:
             for positions in ("none", "sine")
         )
         assert not placed.load_state_dict(plain.state_dict(), strict=False).unexpected_keys
+        assert placed.places is not None
+        placed.places.requires_grad_(False).apply(all_in_the_middle)
         with torch.no_grad():
             states, found = plain.encode(blank), placed.encode(blank)
         normed = torch.nn.functional.layer_norm(states, (24,))
@@ -149,13 +158,18 @@ class TestResolution:
         assert not torch.allclose(rows[0], rows[1], atol=1e-2)
         assert not torch.allclose(columns[:, 0], columns[:, 1], atol=1e-2)
 
+    def test_sines_of_the_middles_of_tokens_are_timms(self) -> None:
+        rows, columns = torch.meshgrid(torch.arange(3), torch.arange(5), indexing="ij")
+        middles = torch.stack([columns, rows], -1).flatten(0, 1) + 0.5
+        found = build_sincos2d_pos_embed([3, 5], 24, SINE_TEMPERATURE)
+        assert torch.allclose(sines(middles, 24), found, atol=1e-6)
+
     def test_states_say_where_on_the_page_their_tokens_are(self) -> None:
         shape = replace(ENCODER, depths=(2,), heads=(2,), patch_size=8, positions="sine")
         model, pixels = made(replace(CONFIG, encoder=shape)), charts(2, size=(20, 24))
         assert model.places is not None
+        model.places.requires_grad_(False).apply(all_in_the_middle)
         with torch.no_grad():
-            for parameter in model.places.parameters():
-                parameter.zero_()
             places = model.pixels_of(model.encode(pixels), (20, 24)).unflatten(1, (3, 3))
             middles = torch.tensor([4.0, 12.0, 20.0])
             assert torch.allclose(places[..., 0], middles.expand(2, 3, 3), atol=1e-4)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from timm.layers import build_sincos2d_pos_embed
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import DynamicCache, EncoderDecoderCache, GenerationConfig, MBartForCausalLM
@@ -29,6 +28,22 @@ SINE_TEMPERATURE = 2.0
 and the next one, is near each other."""
 PLACE_SCALE = 4.0
 """Tokens to one unit of the coordinates in the states, which are of the size of the other parts."""
+
+
+def sines(places: Tensor, width: int) -> Tensor:
+    """Sines and cosines of places on a page: in the middles of tokens those of timm's
+    `build_sincos2d_pos_embed`, which knows no other ones.
+
+    Args:
+        places: [..., 2], x and y in tokens.
+        width: of the states, a multiple of 4.
+
+    Returns:
+        [..., width]: a quarter each of sines of y, sines of x, and cosines of both.
+    """
+    rates = SINE_TEMPERATURE ** -(torch.arange(width // 4, device=places.device) / (width // 4))
+    angles = (places.flip(-1)[..., None] - 0.5) * rates
+    return torch.stack([angles.sin(), angles.cos()], -3).flatten(-3)
 
 
 @dataclass(frozen=True)
@@ -137,12 +152,11 @@ class ChartModel(nn.Module):
             grid = [
                 -(-side // stride) for side, stride in zip(pixels.shape[2:], strides, strict=True)
             ]
-            width = states.shape[-1]
-            sines = build_sincos2d_pos_embed(grid, width, SINE_TEMPERATURE, device=states.device)
-            states = F.layer_norm(states, (width,)) + sines.to(states.dtype)
+            places = self.places(seen, grid)
             middle = torch.tensor([grid[1], grid[0]], device=states.device) / 2
-            coordinates = (self.places(seen, grid) - middle) / PLACE_SCALE
-            states = torch.cat([coordinates.to(states.dtype), states[..., 2:]], -1)
+            states = F.layer_norm(states, states.shape[-1:]) + sines(places, states.shape[-1])
+            states = torch.cat([(places - middle) / PLACE_SCALE, states[..., 2:]], -1)
+            states = states.to(seen.dtype)
         return states
 
     def pixels_of(self, states: Tensor, size: tuple[int, int]) -> Tensor:
