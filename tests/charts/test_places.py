@@ -17,7 +17,8 @@ from belvedere.charts.tables import linearise, parse
 from belvedere.charts.tasks import all_examples
 from belvedere.charts.tokenizer import encode, encode_looks, train
 
-RECORDS = [make_record(Recipe(questions=1), "train", i) for i in range(24)]
+STACKS = (36, 66)  # stacked bars without labels
+RECORDS = [make_record(Recipe(questions=1), "train", i) for i in (*range(24), *STACKS)]
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record["kind"])
@@ -40,7 +41,7 @@ def test_what_stands_at_a_letters_place_is_that_letter_or_a_mark(record: dict[st
     for text in record["texts"]:
         for letter, (x, y) in zip(text["text"], text["characters"], strict=True):
             written.setdefault((x, y), set()).add(letter.replace("−", "-").lower())
-    ends = set(marks_by_cell(record).values())
+    ends = {end.place for end in marks_by_cell(record).values()}
     found = table_read(record)
     assert found.text == record["table"]
     for letter, look in zip(found.text, found.looks, strict=True):
@@ -75,10 +76,12 @@ def test_a_value_is_read_in_its_label_and_else_off_the_mark_between_two_ticks() 
             if labelled:
                 seen.add(looks[0].low is None)
                 continue
-            assert {look.place for look in looks} == {end}
-            if looks[0].low is not None:
+            assert {look.place for look in looks} == {end.place}
+            if looks[0].low is not None and end.length is None:
                 middles = [(t["box"][axis] + t["box"][axis + 2]) / 2 for t in ticks]
-                nearest = ticks[min(range(len(ticks)), key=lambda i: abs(middles[i] - end[axis]))]
+                nearest = ticks[
+                    min(range(len(ticks)), key=lambda i: abs(middles[i] - end.place[axis]))
+                ]
                 digits = [
                     tuple(place)
                     for letter, place in zip(nearest["text"], nearest["characters"], strict=True)
@@ -89,6 +92,30 @@ def test_a_value_is_read_in_its_label_and_else_off_the_mark_between_two_ticks() 
                 assert wanted in ([look.low for look in looks], [look.high for look in looks])
                 seen.add("tick")
     assert seen == {True, "tick"}
+
+
+def number_of(text: dict[str, Any]) -> float:
+    return float("".join(c for c in text["text"].replace("−", "-") if c in VALUE_LETTERS))
+
+
+def test_the_ticks_and_the_share_of_a_value_make_the_value() -> None:
+    kinds = set()
+    for record in RECORDS:
+        role = "x tick" if record["kind"] == "horizontal bar" else "y tick"
+        written = {
+            tuple(place): number_of(text)
+            for text in record["texts"]
+            if text["role"] == role and any(c.isdigit() for c in text["text"])
+            for place in text["characters"]
+        }
+        for _, _, value, looks in values_of(record):
+            if looks[0].share is None:
+                continue
+            low, high = written[looks[0].low], written[looks[0].high]
+            told = low + looks[0].share * (high - low)
+            assert told == pytest.approx(float(value), abs=0.1 * (high - low)), record["id"]
+            kinds.add(record["kind"])
+    assert kinds >= {"vertical bar", "horizontal bar", "stacked bar", "grouped bar", "multi line"}
 
 
 def test_all_texts_are_read() -> None:

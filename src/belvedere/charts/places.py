@@ -41,6 +41,18 @@ class Look(NamedTuple):
         return Look(place, low, high, self.share)
 
 
+class End(NamedTuple):
+    """Where a mark ends.
+
+    Attributes:
+        place: of the end; None if there is no such mark.
+        length: of a piece of a stack, along the axis in pixels: its value is that of a bar so long.
+    """
+
+    place: Place = None
+    length: float | None = None
+
+
 UNSEEN = Look()
 """Of a letter that stands nowhere in the picture."""
 Looks = Sequence[Look]
@@ -87,8 +99,8 @@ def table_read(record: Mapping[str, Any]) -> Spelled:
     for column in columns:
         found.add(column, name_looks(record, column), CELL)
     for label, *values in rows:
-        ends = [marks.get((label, column)) for column in columns]
-        found.add(label, label_looks(record, label, ends[0]), ROW)
+        ends = [marks.get((label, column), End()) for column in columns]
+        found.add(label, label_looks(record, label, ends[0].place), ROW)
         for value, end in zip(values, ends, strict=True):
             found.add(value, value_looks(record, value, end), CELL)
     return found
@@ -97,13 +109,13 @@ def table_read(record: Mapping[str, Any]) -> Spelled:
 def ends_of(record: Mapping[str, Any]) -> list[tuple[str, Point]]:
     """The kind of each mark, and where it ends; a line does so at each of its values."""
     return [
-        (mark["kind"], end_of(mark, i, record["kind"]))
+        (mark["kind"], place_of(mark, i, record["kind"]))
         for mark in record["marks"]
         for i in range(len(mark["values"]))
     ]
 
 
-def marks_by_cell(record: Mapping[str, Any]) -> dict[tuple[str, str], Point]:
+def marks_by_cell(record: Mapping[str, Any]) -> dict[tuple[str, str], End]:
     """The end of each mark, by its row and column."""
     return {
         (label, mark["series"]): end_of(mark, i, record["kind"])
@@ -112,7 +124,13 @@ def marks_by_cell(record: Mapping[str, Any]) -> dict[tuple[str, str], Point]:
     }
 
 
-def end_of(mark: Mapping[str, Any], index: int, kind: str) -> Point:
+def end_of(mark: Mapping[str, Any], index: int, kind: str) -> End:
+    """The end of a mark, or of the point of a line with that index, in a chart of this kind."""
+    place = place_of(mark, index, kind)
+    return End(place, mark["box"][3] - mark["box"][1] if kind == "stacked bar" else None)
+
+
+def place_of(mark: Mapping[str, Any], index: int, kind: str) -> Point:
     """Where a mark ends that shows a value: the far edge of a bar, else the point or the middle."""
     if mark["points"]:
         x, y = mark["points"][min(index, len(mark["points"]) - 1)]
@@ -142,7 +160,7 @@ def label_looks(record: Mapping[str, Any], label: str, mark: Place) -> Looks:
     off the mark and its axis.
     """
     if record["kind"] == "scatter":
-        return _off_mark(record, label, mark, across=True)
+        return _off_mark(record, label, End(mark), across=True)
     found = [text for text in record["texts"] if _shown(text) == label]
     if found:
         return _letters(min(found, key=lambda text: _offset(text, mark)))
@@ -151,7 +169,7 @@ def label_looks(record: Mapping[str, Any], label: str, mark: Place) -> Looks:
     return _letters(inside[0])[: len(label)] if inside else []
 
 
-def value_looks(record: Mapping[str, Any], value: str, mark: Place) -> Looks:
+def value_looks(record: Mapping[str, Any], value: str, mark: End) -> Looks:
     """The digits of a value: of the nearest label that ends with them, or else off the mark."""
     found: list[tuple[bool, float, Looks]] = []
     for text in record["texts"]:
@@ -160,35 +178,42 @@ def value_looks(record: Mapping[str, Any], value: str, mark: Place) -> Looks:
             digits = "".join(letter for letter, _ in kept)
             if digits.endswith(value):
                 looks = [look for _, look in kept[-len(value) :]]
-                found.append((digits != value, _distance(looks[0], mark), looks))
+                found.append((digits != value, _distance(looks[0], mark.place), looks))
     if found:
         return min(found, key=lambda one: one[:2])[2]
     return _off_mark(record, value, mark, across=record["kind"] == "horizontal bar")
 
 
-def _off_mark(record: Mapping[str, Any], value: str, mark: Place, *, across: bool) -> Looks:
+def _off_mark(record: Mapping[str, Any], value: str, end: End, *, across: bool) -> Looks:
     """The looks at a mark, and at the digits of the ticks below and above it along its axis.
+
+    Of a piece of a stack, the ticks are those around the end of a bar of its length.
 
     Args:
         record: of the chart.
         value: that is shown.
-        mark: its end.
+        end: of the mark.
         across: whether the axis is the horizontal one.
     """
+    mark = end.place
     if mark is None:
         return []
     role, axis = ("x tick", 0) if across else ("y tick", 1)
-    ticks = []
+    ticks, zero = [], None
     for text in record["texts"]:
         digits = _digits(text) if text["role"] == role else []
         if any(letter.isdigit() for letter, _ in digits):
             middle = (text["box"][axis] + text["box"][axis + 2]) / 2
-            # Pixels are counted downwards, values upwards.
-            ticks.append((middle if across else -middle, [look.place for _, look in digits]))
+            middle = middle if across else -middle  # pixels are counted downwards, values upwards
+            ticks.append((middle, [look.place for _, look in digits]))
+            if not any(letter in "123456789" for letter, _ in digits):
+                zero = middle
     if len(ticks) < 2 or record["kind"] in {"pie", "donut"}:
         return [Look(mark)] * len(value)
     ticks.sort(key=lambda tick: tick[0])
     at = mark[axis] if across else -mark[axis]
+    if end.length is not None and zero is not None:
+        at = zero + end.length
     above = min(max(sum(middle <= at for middle, _ in ticks), 1), len(ticks) - 1)
     (start, low), (end, high) = ticks[above - 1 : above + 1]
     share = (at - start) / (end - start) if end > start else None

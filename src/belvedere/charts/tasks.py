@@ -191,13 +191,13 @@ def elements_read(record: Mapping[str, Any]) -> Spelled:
     found = Spelled()
     for mark, (end, label, series) in zip(marks_of(record), ends, strict=True):
         kind, name, value, box = mark_cells(mark)
-        looks = label_looks(record, label, end)
+        looks = label_looks(record, label, end.place)
         if name != label:
             looks = [*looks, UNSEEN, *name_looks(record, series)]
-        found.add(kind, [Look(end)] * len(kind), ROW)
+        found.add(kind, [Look(end.place)] * len(kind), ROW)
         found.add(name, looks, CELL)
         found.add(value, value_looks(record, value, end), CELL)
-        found.add(box, [Look(end)] * len(box), CELL)
+        found.add(box, [Look(end.place)] * len(box), CELL)
     return found
 
 
