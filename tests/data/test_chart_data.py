@@ -119,6 +119,32 @@ def test_some_training_pictures_show_no_chart(corpus: Path, tokenizer: Any) -> N
     assert {rows[number].kind for number in range(24)} & set(SEEN) == set()
 
 
+def test_some_training_pictures_are_dark_unless_a_colour_is_asked_for(
+    corpus: Path, tokenizer: Any
+) -> None:
+    data = charts(corpus, tokenizer, dark=0.99, tasks_per_chart=6)
+    plain = charts(corpus, tokenizer, tasks_per_chart=6).rows["train"]
+    dark = data.rows["train"]
+    records = dark.charts.table.to_pylist()  # type: ignore[attr-defined]
+    coloured = {
+        one["text"] for record in records for one in record["questions"]
+        if one["family"] == "colour"
+    }  # fmt: skip
+    shown = set()
+    for i in range(60):
+        row, light = dark[i], plain[i]
+        asks = any(example.question in coloured for example in row.examples)
+        same = row.pixels.float().mean() == light.pixels.float().mean()
+        darker = row.pixels.float().mean() < light.pixels.float().mean() - 50
+        assert same or darker
+        assert not (asks and darker)
+        shown.add((asks, bool(darker)))
+    assert shown >= {(True, False), (False, True)}
+    assert torch.equal(
+        data.rows["test"][0].pixels, charts(corpus, tokenizer).rows["test"][0].pixels
+    )
+
+
 def test_pictures_without_a_chart_are_asked_what_charts_are(corpus: Path, tokenizer: Any) -> None:
     made = charts(corpus, tokenizer).rows["test"].charts
     without = NotCharts(made, each=2, size=(90, 60))
@@ -200,6 +226,7 @@ def test_a_question_that_is_too_long_is_cut_between_its_two_tokens(
         ({"train_charts": 0}, r"data\.train_charts: 0 is too small"),
         ({"eval_charts": -1}, r"data\.eval_charts: -1 is too small"),
         ({"no_chart": 1}, r"data\.no_chart: 1 is no share"),
+        ({"dark": -0.1}, r"data\.dark: -0\.1 is no share"),
         ({"tasks_per_chart": -1}, r"data\.tasks_per_chart: -1 is too small"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from belvedere.data.pictures import fit, normalised, open_picture
+from belvedere.data.pictures import fit, normalised, open_picture, turned_over
 from belvedere.errors import BadInput
 
 RED = (200, 30, 40)
@@ -146,6 +146,18 @@ def test_random_padding_moves_the_picture_within_the_page() -> None:
         rows, columns = (page.pixels[0] == 200).nonzero(as_tuple=True)
         assert len(rows) == 50
         assert (int(columns[0]), int(rows[0])) == page.at
+
+
+def test_dark_on_light_is_turned_over_and_hues_stay() -> None:
+    picture = Image.new("RGB", (30, 10), "white")
+    picture.paste((20, 20, 20), (10, 0, 20, 10))
+    picture.paste((150, 30, 40), (20, 0, 30, 10))
+    turned = turned_over(picture)
+    assert turned.getpixel((5, 5)) == (0, 0, 0)
+    assert turned.getpixel((15, 5)) == (235, 235, 235)
+    red, green, blue = turned.getpixel((25, 5))
+    assert red > 200 > green
+    assert abs(green - blue) < 20
 
 
 def test_pixels_are_from_minus_one_to_one() -> None:

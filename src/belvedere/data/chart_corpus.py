@@ -37,6 +37,8 @@ class CorpusCharts(Charts):
         weights: of the tasks that are drawn in training.
         tasks_per_chart: how many.
         no_chart: share of training pictures that are drawn `without_chart`.
+        dark: share of training pictures that are `belvedere.data.pictures.turned_over`, so that a
+            dark ground is nothing new. Where a colour is asked for, none is.
         limit: at most so many charts; None for all.
 
     Raises:
@@ -49,8 +51,10 @@ class CorpusCharts(Charts):
         weights: Mapping[TaskName, float],
         tasks_per_chart: int,
         no_chart: float = 0.0,
+        dark: float = 0.0,
         limit: int | None = None,
     ) -> None:
+        self.dark = dark
         self.weights = weights
         self.tasks_per_chart = tasks_per_chart
         self.no_chart = no_chart
@@ -76,6 +80,10 @@ class CorpusCharts(Charts):
         record = self._record(index)
         tasks = draw_tasks(self.weights, self.tasks_per_chart, rng)
         chart = self._chart(record, [draw_example(record, task, rng) for task in tasks])
+        if self.dark and rng.random() < self.dark:
+            coloured = {one["text"] for one in record["questions"] if one["family"] == "colour"}
+            plain = not any(example.question in coloured for example in chart.examples)
+            chart = replace(chart, dark=plain)
         if rng.random() >= self.no_chart:
             return chart
         size = record["width"], record["height"]
@@ -172,6 +180,7 @@ class ChartCorpusDataModule(ChartDataModule):
             read.
         no_chart: share of training pictures that show no chart; the answer to all tasks is
             `belvedere.charts.tasks.NO_CHART` then.
+        dark: share of training pictures that are shown with their lightness turned over.
         test_split: which of the shards are the test split.
         options: see `ChartDataModule`.
 
@@ -186,6 +195,7 @@ class ChartCorpusDataModule(ChartDataModule):
         tasks: Mapping[str, float],
         tasks_per_chart: int = 3,
         no_chart: float = 0.0,
+        dark: float = 0.0,
         test_split: str = "test",
         **options: Any,
     ) -> None:
@@ -194,15 +204,17 @@ class ChartCorpusDataModule(ChartDataModule):
         self.path = path
         self.weights = check_weights(tasks, "data.tasks")
         self.tasks_per_chart = tasks_per_chart
-        check_share(no_chart=no_chart)
-        self.no_chart = no_chart
+        check_share(no_chart=no_chart, dark=dark)
+        self.no_chart, self.dark = no_chart, dark
         self.test_split = test_split
 
     def charts(self, split: Split) -> Charts:
         """The charts of a split's shards."""
         limit = self.train_charts if split == "train" else self.eval_charts
         files = self._shards(self._name(split))
-        return CorpusCharts(files, self.weights, self.tasks_per_chart, self.no_chart, limit)
+        return CorpusCharts(
+            files, self.weights, self.tasks_per_chart, self.no_chart, self.dark, limit
+        )
 
     def parts(self, split: Split) -> list[str]:
         """The name of the split's shards, which have no parts."""

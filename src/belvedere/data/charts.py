@@ -21,7 +21,7 @@ from belvedere.charts.places import UNSEEN, Look, Point
 from belvedere.charts.tasks import Example, TaskName
 from belvedere.charts.tokenizer import encode_looks, encode_prompt
 from belvedere.data.loading import NumberedOrder, RowsDataModule, Split, check_sizes
-from belvedere.data.pictures import PageKind, fit, open_picture
+from belvedere.data.pictures import PageKind, fit, open_picture, turned_over
 from belvedere.submodels.losses import IGNORED
 
 SHORTEST = 3
@@ -45,6 +45,7 @@ class Chart:
         kind: of chart, or the group of a set's questions that reports keep apart.
         texts: where its letters are, as in `belvedere.charts.build.FEATURES`; None if not known.
         ends: where its marks end, as of `belvedere.charts.places.ends_of`.
+        dark: whether the picture is shown `turned_over`.
     """
 
     picture: bytes | str
@@ -53,6 +54,7 @@ class Chart:
     kind: str = ""
     texts: Sequence[dict[str, Any]] | None = None
     ends: Sequence[tuple[str, Point]] = ()
+    dark: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,9 @@ class ChartRows(Dataset[ChartRow]):
         index = number % len(self)
         rng = None if self.seed is None else Random(f"{self.seed}/{number}")
         chart = self.charts[index] if rng is None else self.charts.drawn(index, rng)
-        page = fit(open_picture(chart.picture, chart.where), self.image_size, rng, self.page)
+        picture = open_picture(chart.picture, chart.where)
+        picture = turned_over(picture) if chart.dark else picture
+        page = fit(picture, self.image_size, rng, self.page)
         texts = [self._encoded(example) for example in chart.examples]
         room = [self.positions - len(prompt) for prompt, _, _ in texts]
         cut = list(zip(texts, room, strict=True))

@@ -189,6 +189,15 @@ def fit(
     return Page(torch.from_numpy(page), shares, (x, y))
 
 
+def turned_over(picture: Image.Image) -> Image.Image:
+    """An RGB picture with its lightness turned over: what was dark on light is light on dark.
+
+    Hues stay, as far as the lightness allows.
+    """
+    lightness, *hues = picture.convert("YCbCr").split()
+    return Image.merge("YCbCr", [ImageOps.invert(lightness), *hues]).convert("RGB")
+
+
 def _donut_shapes(picture: tuple[int, int], size: tuple[int, int]) -> list[tuple[int, int]]:
     """The (width, height) that Donut gives a picture, one after the other.
 
