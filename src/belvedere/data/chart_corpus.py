@@ -54,10 +54,9 @@ class CorpusCharts(Charts):
         dark: float = 0.0,
         limit: int | None = None,
     ) -> None:
-        self.dark = dark
         self.weights = weights
         self.tasks_per_chart = tasks_per_chart
-        self.no_chart = no_chart
+        self.no_chart, self.dark = no_chart, dark
         asked = bool(tasks_per_chart and "reasoning" in weights)
         self.table = pa.concat_tables(_read(file, asked) for file in files)
         if limit is not None:

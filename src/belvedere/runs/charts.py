@@ -96,16 +96,17 @@ def train(config: DictConfig) -> dict[str, Any]:
         guesses = typical(datamodule.rows["train"].charts)
         guessed = answered_blindly(module.answered, guesses)
         outcome = Outcome(module.answered, blank, guessed, without)
+    facts = reader_facts(reader.name, model)
     report = {
         **run_facts(config, trainer, clock, start),
         "label": config.label,
         "images_seen": clock.images_seen,
         "data": datamodule.summary() | {"truncated": clock.truncated},
-        "reader": reader_facts(reader.name, model),
+        "reader": facts,
         "backbone": {
             "name": reader.name,
             "layers": module.layers,
-            "parameters": sum(p.numel() for p in model.parameters()),
+            "parameters": facts["parameters"],
             "sha256_before": before,
             "sha256_after": sha256_of_weights(model),
         },

@@ -79,6 +79,10 @@ class EncoderConfig:
         merged = 2 ** (len(self.depths) - 1)
         return self.patch[0] * merged, self.patch[1] * merged
 
+    def grid(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of the states of a page of (height, width) pixels."""
+        return -(-size[0] // self.stride[0]), -(-size[1] // self.stride[1])
+
     @property
     def hidden(self) -> int:
         """Width of the encoder's states: that of the last stage."""

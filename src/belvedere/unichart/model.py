@@ -82,6 +82,7 @@ class ChartModel(nn.Module):
     Attributes:
         letters: names the letters that a convolutional stem sees; nothing that it says goes into an
             answer.
+        places: says where on the page each state is, where the encoder has positions.
         axis: says between which ticks the decoder sees a mark; nor does what this one says. Readers
             with a convolutional stem have both.
     """
@@ -148,10 +149,7 @@ class ChartModel(nn.Module):
         seen = self.encoder(pixels, details)
         states: Tensor = self.projection(seen)
         if self.places is not None:
-            strides = self.config.encoder.stride
-            grid = [
-                -(-side // stride) for side, stride in zip(pixels.shape[2:], strides, strict=True)
-            ]
+            grid = self.config.encoder.grid((pixels.shape[2], pixels.shape[3]))
             places = self.places(seen, grid)
             middle = torch.tensor([grid[1], grid[0]], device=states.device) / 2
             states = F.layer_norm(states, states.shape[-1:]) + sines(places, states.shape[-1])
@@ -169,9 +167,9 @@ class ChartModel(nn.Module):
         Returns:
             [..., 2], x and y in pixels.
         """
-        stride = torch.tensor(self.config.encoder.stride[::-1], device=states.device)
-        side = torch.tensor(size[::-1], device=states.device)
-        middle = -(-side // stride) / 2
+        shape = self.config.encoder
+        stride = torch.tensor(shape.stride[::-1], device=states.device)
+        middle = torch.tensor(shape.grid(size)[::-1], device=states.device) / 2
         return (states[..., :2].float() * PLACE_SCALE + middle) * stride
 
     def decode(self, states: Tensor, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:

@@ -218,7 +218,7 @@ class UniChartModule(LightningModule):
             [...], -1 where there is none.
         """
         height, width = self.model.config.encoder.stride
-        columns = -(-self.model.config.image_size[1] // width)
+        _, columns = self.model.config.encoder.grid(self.model.config.image_size)
         across, down = (places[..., 0] // width).long(), (places[..., 1] // height).long()
         return torch.where(places[..., 0] < 0, -1, down * columns + across)
 
