@@ -10,6 +10,8 @@ from belvedere.charts.places import (
     Look,
     Looks,
     marks_by_cell,
+    place_of,
+    steps_of,
     table_read,
     texts_read,
 )
@@ -116,6 +118,38 @@ def test_the_ticks_and_the_share_of_a_value_make_the_value() -> None:
             assert told == pytest.approx(float(value), abs=0.1 * (high - low)), record["id"]
             kinds.add(record["kind"])
     assert kinds >= {"vertical bar", "horizontal bar", "stacked bar", "grouped bar", "multi line"}
+
+
+def test_the_steps_of_an_axis_make_its_values() -> None:
+    kinds = set()
+    for record in RECORDS:
+        across = record["kind"] == "horizontal bar"
+        role, axis = ("x tick", 0) if across else ("y tick", 1)
+        step = steps_of(record)[axis]
+        ticks = [one for one in record["texts"] if one["role"] == role]
+        numbers = sorted(number_of(one) for one in ticks if any(c.isdigit() for c in one["text"]))
+        if record["kind"] in {"pie", "donut", "stacked bar"} or step is None:
+            continue
+        for mark in record["marks"]:
+            for i, value in enumerate(mark["values"]):
+                steps = (place_of(mark, i, record["kind"])[axis] - step[0]) / (step[1] - step[0])
+                told = numbers[0] + steps * (numbers[1] - numbers[0])
+                near = 0.1 * (numbers[1] - numbers[0])
+                assert told == pytest.approx(value, abs=near), record["id"]
+                kinds.add(record["kind"])
+    assert kinds >= {"vertical bar", "horizontal bar", "grouped bar", "multi line"}
+
+
+def test_an_axis_without_even_numbers_has_no_steps() -> None:
+    def tick(text: str, x: float) -> dict[str, Any]:
+        box = [x - 4, 90.0, x + 4, 98.0]
+        return {"text": text, "role": "x tick", "box": box, "characters": [[x, 94.0]] * len(text)}
+
+    even = [tick(str(i), 10 + 20 * i) for i in range(4)]
+    assert steps_of({"texts": even}) == ((10, 30), None)
+    assert steps_of({"texts": even[:1]}) == (None, None)
+    assert steps_of({"texts": [*even[:3], tick("3", 75)]}) == (None, None)
+    assert steps_of({"texts": [tick("Spain", 10), tick("Malta", 30)]}) == (None, None)
 
 
 def test_all_texts_are_read() -> None:

@@ -22,9 +22,13 @@ from belvedere.unichart.model import ChartModel
 SIZE = (32, 48)
 
 
-def made(stem: str = "conv", layers: int = 1, width: int = 32) -> ChartModel:
+def made(
+    stem: str = "conv", layers: int = 1, width: int = 32, positions: str = "none"
+) -> ChartModel:
     torch.manual_seed(0)
-    encoder = EncoderConfig(16, (1, 1), (2, 2), window=4, stem=stem, drop_path=0.0)  # type: ignore[arg-type]
+    encoder = EncoderConfig(
+        16, (1, 1), (2, 2), window=4, stem=stem, drop_path=0.0, positions=positions  # type: ignore[arg-type]
+    )  # fmt: skip
     decoder = DecoderConfig(layers, d_model=width, heads=2, ffn=64, max_positions=64)
     return ChartModel(
         ChartModelConfig("test", SIZE, vocab_size=300, encoder=encoder, decoder=decoder)
@@ -102,6 +106,29 @@ def test_a_decoder_grows_without_a_change_of_answers(tmp_path: Path) -> None:
     save_reader(grown, tmp_path / "deep")
     with pytest.raises(BadInput, match="3 decoder layers, which is more than 2"):
         Reader(str(tmp_path / "deep"), decoder_layers=2).load(300)
+
+
+def test_a_reader_learns_to_see_along_lines_without_a_change_of_answers(tmp_path: Path) -> None:
+    model = made(positions="sine")
+    save_reader(model, tmp_path)
+    grown = Reader(str(tmp_path), axial=1).load(300)
+    assert grown.config.encoder.axial == 1
+    assert torch.equal(logits(grown), logits(model))
+    lines = grown.lines
+    assert lines is not None
+    ids = torch.tensor([[0, 5, 7]])
+    grown.train()(torch.rand(1, 3, *SIZE), ids).logsumexp(-1).sum().backward()
+    assert lines.out.weight.grad is not None
+    assert lines.out.weight.grad.abs().sum() > 0
+    torch.nn.init.normal_(lines.out.weight)
+    save_reader(grown, tmp_path / "axial")
+    again = Reader(str(tmp_path / "axial"), axial=1).load(300)
+    assert torch.equal(logits(again), logits(grown.eval()))
+    assert not torch.equal(logits(again), logits(model))
+    with pytest.raises(BadInput, match="axial: the reader has 1 pairs of axial blocks already"):
+        Reader(str(tmp_path / "axial"), axial=2).load(300)
+    fresh = with_fresh_decoder(again, 450)
+    assert (fresh.lines, fresh.places, fresh.phases) == (again.lines, again.places, again.phases)
 
 
 def test_readers_are_loaded_by_size_folder_and_hub_layout(tmp_path: Path) -> None:

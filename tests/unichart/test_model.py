@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from belvedere.errors import BadInput
 from belvedere.unichart.config import SIZES, ChartModelConfig, DecoderConfig, EncoderConfig
-from belvedere.unichart.encoder import ChartEncoder
+from belvedere.unichart.encoder import AxialBlocks, ChartEncoder
 from belvedere.unichart.model import SINE_TEMPERATURE, ChartModel, sines
 
 ENCODER = EncoderConfig(
@@ -93,6 +93,8 @@ class TestShape:
             ({"patch_size": 2}, "tokens of 2 pixels; use a power of two, at least 4"),
             ({"patch_size": 8, "patch_width": 12}, "tokens of 12 pixels; use a power of two"),
             ({"stem": "patch", "patch_width": 4}, "patch_width: only a convolutional stem"),
+            ({"axial": 1}, "axial: columns and rows are compared by .*; use positions: sine"),
+            ({"axial": -1, "positions": "sine"}, "axial: -1 pairs of blocks; give 0 or more"),
         ],
     )
     def test_impossible_shapes_are_refused(self, change: dict[str, Any], says: str) -> None:
@@ -100,18 +102,60 @@ class TestShape:
             replace(ENCODER, **change)
 
     def test_every_parameter_is_trained(self) -> None:
-        model = made().train()
+        model = made(replace(CONFIG, encoder=replace(ENCODER, positions="sine", axial=1))).train()
         model(charts(), torch.tensor(PROMPTS[0]).expand(4, -1)).square().mean().backward()
         left = [name for name, p in model.named_parameters() if p.grad is None]
-        assert left == [
-            f"{head}.scores.{kind}" for head in ("letters", "axis") for kind in ("weight", "bias")
-        ]  # of their own losses
+        heads = ("letters.scores", "axis.scores", "phases.angles")  # they have their own losses
+        assert left == [f"{head}.{kind}" for head in heads for kind in ("weight", "bias")]
 
 
 def all_in_the_middle(part: nn.Module) -> None:
     """Let a `PlaceHead` see everything in the middles of tokens."""
     for parameter in part.parameters():
         parameter.zero_()
+
+
+class TestAxialBlocks:
+    def test_blocks_see_whole_columns_and_whole_rows_in_turn(self) -> None:
+        torch.manual_seed(0)
+        column, row = AxialBlocks(8, 2, (9, 13), 1).blocks
+        states = torch.randn(1, 9, 13, 8)
+        other = states.clone()
+        other[:, 7, 2] = torch.randn(8)
+        with torch.no_grad():
+            for block, seeing in ((column, (slice(None), 2)), (row, (7, slice(None)))):
+                changed = (block(states) - block(other))[0].abs().sum(-1) > 1e-6
+                reached = torch.zeros_like(changed)
+                reached[seeing] = True
+                assert torch.equal(changed, reached)
+
+    def test_states_are_told_where_they_are(self) -> None:
+        torch.manual_seed(0)
+        lines = AxialBlocks(8, 2, (3, 5), 1)
+        nn.init.eye_(lines.out.weight)
+        states = torch.randn(2, 15, 8)
+        with torch.no_grad():
+            found = [
+                lines(states, waves, (3, 5)) for waves in (torch.zeros(15, 8), torch.randn(15, 8))
+            ]
+        assert found[0].shape == states.shape
+        assert not torch.allclose(found[0], found[1], atol=1e-2)
+
+    @pytest.mark.parametrize("size", [(48, 64), (17, 33), (80, 112)])
+    def test_pages_of_any_size_will_do(self, size: tuple[int, int]) -> None:
+        shape = replace(ENCODER, positions="sine", axial=1)
+        model = made(replace(CONFIG, encoder=shape))
+        pixels = charts(1, size)
+        rows, columns = shape.grid(size)
+        with torch.no_grad():
+            assert model.encode(pixels).shape == (1, rows * columns, 24)
+            model.set_image_size(size)
+            assert model.encode(pixels).shape == (1, rows * columns, 24)
+        assert model.lines is not None
+        tables = [block.attn.relative_position_bias_table for block in model.lines.blocks]
+        assert [len(table) for table in tables] == [2 * rows - 1, 2 * columns - 1]
+        model.set_image_size(size)
+        assert [block.attn.relative_position_bias_table for block in model.lines.blocks] == tables
 
 
 class TestResolution:

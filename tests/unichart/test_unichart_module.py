@@ -37,7 +37,10 @@ def data(written: tuple[Path, PreTrainedTokenizerFast]) -> ChartCorpusDataModule
 
 
 def module(
-    data: ChartCorpusDataModule, positions: Literal["none", "sine"] = "none", **options: Any
+    data: ChartCorpusDataModule,
+    positions: Literal["none", "sine"] = "none",
+    axial: int = 0,
+    **options: Any,
 ) -> UniChartModule:
     torch.manual_seed(0)
     config = ChartModelConfig(
@@ -54,6 +57,7 @@ def module(
             stem="conv",
             drop_path=0.0,
             positions=positions,
+            axial=axial,
         ),
         decoder=DecoderConfig(layers=1, d_model=32, heads=2, ffn=64, max_positions=512),
     )
@@ -219,8 +223,9 @@ def test_guidance_trains_the_attention_and_is_logged(
     assert losses[1] < losses[0]
     assert "train/pixels_off" not in runner.callback_metrics
     runner = trainer(tmp_path, 1)
-    runner.fit(module(data, guidance_weight=1.0, positions="sine"), datamodule=data)
+    runner.fit(module(data, guidance_weight=1.0, positions="sine", axial=1), datamodule=data)
     assert 0 < float(runner.callback_metrics["train/pixels_off"]) < 8
+    assert 0 <= float(runner.callback_metrics["train/phases_right"]) <= 1
     runner = trainer(tmp_path, 1)
     runner.fit(module(data), datamodule=data)
     assert "train/guidance" not in runner.callback_metrics
@@ -241,6 +246,29 @@ def test_states_learn_where_letters_and_marks_are(data: ChartCorpusDataModule) -
     assert found[-1] < 0.8 * found[0]
     batch["looks"].fill_(-1)
     assert [float(one) for one in reader.place_loss(reader.encoded(batch), batch)] == [0, 0]
+
+
+def test_states_learn_where_between_the_numbers_of_the_axes_they_are(
+    data: ChartCorpusDataModule,
+) -> None:
+    reader = module(data, guidance_weight=1.0, positions="sine", axial=1)
+    head = reader.model.phases
+    assert head is not None
+    batch = next(iter(data.train_dataloader()))
+    optimiser = torch.optim.Adam(reader.parameters(), lr=3e-3)
+    losses, shares = [], []
+    for _ in range(60):
+        loss, share = reader.phase_loss(reader.encoded(batch), batch, head)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss))
+        shares.append(float(share))
+    assert shares[0] < 0.2  # chance is 0.1
+    assert shares[-1] > 0.5
+    assert losses[-1] < 0.5 * losses[0]
+    batch["steps"].fill_(torch.nan)
+    assert [float(one) for one in reader.phase_loss(reader.encoded(batch), batch, head)] == [0, 0]
 
 
 def test_texts_in_groups_of_like_length_have_the_same_losses(data: ChartCorpusDataModule) -> None:

@@ -12,7 +12,10 @@ from belvedere.charts.tables import CELL, ROW, escape, parse
 
 Point = tuple[float, float]
 Place = Point | None
+Step = tuple[float, float]
 VALUE_LETTERS = frozenset("0123456789.-")
+UNEVEN = 1.5
+"""Pixels that the numbers of an axis may be off even distances: they are not set to a fraction."""
 
 
 class Look(NamedTuple):
@@ -198,29 +201,60 @@ def _off_mark(record: Mapping[str, Any], value: str, end: End, *, across: bool) 
     mark = end.place
     if mark is None:
         return []
+    ticks = _ticks(record, across=across)
+    if len(ticks) < 2 or record["kind"] in {"pie", "donut"}:
+        return [Look(mark)] * len(value)
+    at = mark[0] if across else -mark[1]
+    zeros = [tick.at for tick in ticks if not any(letter in "123456789" for letter in tick.digits)]
+    if end.length is not None and zeros:
+        at = zeros[0] + end.length
+    above = min(max(sum(tick.at <= at for tick in ticks), 1), len(ticks) - 1)
+    low, high = ticks[above - 1 : above + 1]
+    share = (at - low.at) / (high.at - low.at) if high.at > low.at else None
+    return [Look(mark, low.letter(i), high.letter(i), share) for i in range(len(value))]
+
+
+class _Tick(NamedTuple):
+    """A number at an axis: how far along it is, in pixels, and its digits and their places."""
+
+    at: float
+    digits: str
+    places: list[Place]
+
+    def letter(self, index: int) -> Place:
+        """The place of a digit; beyond the last one that of the last one."""
+        return self.places[min(index, len(self.places) - 1)]
+
+
+def _ticks(record: Mapping[str, Any], *, across: bool) -> list[_Tick]:
+    """The numbers at an axis, in the direction in which values grow."""
     role, axis = ("x tick", 0) if across else ("y tick", 1)
-    ticks, zero = [], None
+    found = []
     for text in record["texts"]:
         digits = _digits(text) if text["role"] == role else []
         if any(letter.isdigit() for letter, _ in digits):
             middle = (text["box"][axis] + text["box"][axis + 2]) / 2
             middle = middle if across else -middle  # pixels are counted downwards, values upwards
-            ticks.append((middle, [look.place for _, look in digits]))
-            if not any(letter in "123456789" for letter, _ in digits):
-                zero = middle
-    if len(ticks) < 2 or record["kind"] in {"pie", "donut"}:
-        return [Look(mark)] * len(value)
-    ticks.sort(key=lambda tick: tick[0])
-    at = mark[axis] if across else -mark[axis]
-    if end.length is not None and zero is not None:
-        at = zero + end.length
-    above = min(max(sum(middle <= at for middle, _ in ticks), 1), len(ticks) - 1)
-    (start, low), (end, high) = ticks[above - 1 : above + 1]
-    share = (at - start) / (end - start) if end > start else None
-    return [
-        Look(mark, low[min(i, len(low) - 1)], high[min(i, len(high) - 1)], share)
-        for i in range(len(value))
-    ]
+            letters, looks = zip(*digits, strict=True)
+            found.append(_Tick(middle, "".join(letters), [look.place for look in looks]))
+    return sorted(found)
+
+
+def steps_of(record: Mapping[str, Any]) -> tuple[Step | None, Step | None]:
+    """Where the first two numbers of the x axis and of the y axis are, in pixels of that axis.
+
+    None for an axis whose numbers are not evenly spaced, or that has none.
+    """
+    return _step(record, across=True), _step(record, across=False)
+
+
+def _step(record: Mapping[str, Any], *, across: bool) -> Step | None:
+    at = [tick.at if across else -tick.at for tick in _ticks(record, across=across)]
+    if len(at) < 2:
+        return None
+    step = (at[-1] - at[0]) / (len(at) - 1)
+    even = all(abs(at[0] + i * step - one) <= UNEVEN for i, one in enumerate(at))
+    return (at[0], at[0] + step) if even and abs(step) > 2 * UNEVEN else None
 
 
 def _digits(text: Mapping[str, Any]) -> list[tuple[str, Look]]:

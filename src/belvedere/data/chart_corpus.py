@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from belvedere.charts.build import read_shard
 from belvedere.charts.not_charts import HELD_OUT, SEEN, draw_not_chart
-from belvedere.charts.places import ends_of
+from belvedere.charts.places import ends_of, steps_of
 from belvedere.charts.tasks import (
     NO_CHART,
     TOKENS,
@@ -99,6 +99,7 @@ class CorpusCharts(Charts):
             kind=record["kind"],
             texts=record["texts"],
             ends=ends_of(record),
+            steps=steps_of(record),
         )
 
 

@@ -7,6 +7,7 @@ encoded once for all of them.
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from random import Random
 from typing import Any, get_args
 
@@ -17,7 +18,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from belvedere.charts.letters import UNKNOWN, letter_map
-from belvedere.charts.places import UNSEEN, Look, Point
+from belvedere.charts.places import UNSEEN, Look, Point, Step
 from belvedere.charts.tasks import Example, TaskName
 from belvedere.charts.tokenizer import encode_looks, encode_prompt
 from belvedere.data.loading import NumberedOrder, RowsDataModule, Split, check_sizes
@@ -45,6 +46,7 @@ class Chart:
         kind: of chart, or the group of a set's questions that reports keep apart.
         texts: where its letters are, as in `belvedere.charts.build.FEATURES`; None if not known.
         ends: where its marks end, as of `belvedere.charts.places.ends_of`.
+        steps: of its axes, as of `belvedere.charts.places.steps_of`.
         dark: whether the picture is shown `turned_over`.
     """
 
@@ -54,18 +56,21 @@ class Chart:
     kind: str = ""
     texts: Sequence[dict[str, Any]] | None = None
     ends: Sequence[tuple[str, Point]] = ()
+    steps: tuple[Step | None, Step | None] = (None, None)
     dark: bool = False
 
 
 @dataclass(frozen=True)
 class ChartRow:
     """A picture on its page, and what messages call it; of each text about it the token ids of
-    prompt and answer, and where on the page each token of the answer is read."""
+    prompt and answer, and where on the page each token of the answer is read; and the steps of its
+    axes on the page."""
 
     pixels: Tensor
     examples: Sequence[Example]
     ids: list[tuple[list[int], list[int]]]
     looks: list[list[Look]]
+    steps: list[list[float]]
     kind: str
     where: str
     letters: Tensor | None
@@ -140,6 +145,10 @@ class ChartRows(Dataset[ChartRow]):
             examples=chart.examples,
             ids=[(prompt, answer[:n]) for (prompt, answer, _), n in cut],
             looks=[[look.moved(page.place) for look in looks[:n]] for (_, _, looks), n in cut],
+            steps=[
+                [page.along(axis, at) for at in step or (nan, nan)]
+                for axis, step in enumerate(chart.steps)
+            ],
             kind=chart.kind,
             where=chart.where,
             letters=letters,
@@ -160,10 +169,11 @@ class ChartDataModule(RowsDataModule):
     a text is about), ``ids`` and ``labels`` [texts, longest] (the answer's tokens alone are
     learned; -100 elsewhere), ``looks`` [texts, longest, 3, 2] (where on the page each label is
     read, and at which ticks below and above: x and y in pixels, -1 where there is none), ``shares``
-    [texts, longest] (where the mark is between its ticks; NaN where there are none), ``tokens``
-    [texts], ``truncated`` (answers that were cut), ``letters`` [pictures, height / 4, width / 4]
-    where they are wanted; and, not as tensors, ``examples``, ``kinds`` and ``where`` (what messages
-    call the picture) [texts].
+    [texts, longest] (where the mark is between its ticks; NaN where there are none), ``steps``
+    [pictures, 2, 2] (where two neighbouring numbers of the x axis and of the y axis are, along it
+    in pixels; NaN where there are none), ``tokens`` [texts], ``truncated`` (answers that were cut),
+    ``letters`` [pictures, height / 4, width / 4] where they are wanted; and, not as tensors,
+    ``examples``, ``kinds`` and ``where`` (what messages call the picture) [texts].
 
     Args:
         tokenizer: of charts.
@@ -287,6 +297,7 @@ class ChartDataModule(RowsDataModule):
             "labels": torch.from_numpy(labels),
             "looks": torch.from_numpy(looks),
             "shares": torch.from_numpy(shares),
+            "steps": torch.tensor([row.steps for row in rows]),
             "tokens": torch.tensor(lengths, dtype=torch.long),
             "truncated": torch.tensor(sum(row.truncated for row in rows)),
             "examples": [example for row in rows for example in row.examples],

@@ -138,7 +138,16 @@ class Page:
         """A point (x, y) of the picture as one of the page."""
         if point is None:
             return None
-        return point[0] * self.shares[0] + self.at[0], point[1] * self.shares[1] + self.at[1]
+        return self.along(0, point[0]), self.along(1, point[1])
+
+    def along(self, axis: int, place: float) -> float:
+        """How far along the page something is that is so far along the picture.
+
+        Args:
+            axis: 0 for x, 1 for y.
+            place: in pixels of the picture.
+        """
+        return place * self.shares[axis] + self.at[axis]
 
 
 def fit(

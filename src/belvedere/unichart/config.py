@@ -33,6 +33,8 @@ class EncoderConfig:
         drop_path: rate of stochastic depth in the last block, rising linearly from 0.
         positions: "sine" normalises the states and adds where on the page each is (2D sines), and
             to the pixel what it sees (`PlaceHead`); Swin has none beyond those within a window.
+        axial: pairs of blocks in which each state sees its whole column and then its whole row
+            (`AxialBlocks`), where states have positions.
     """
 
     embed_dim: int = 128
@@ -46,6 +48,7 @@ class EncoderConfig:
     stem_blocks: int = 3
     drop_path: float = 0.1
     positions: Literal["none", "sine"] = "none"
+    axial: int = 0
 
     def __post_init__(self) -> None:
         if len(self.depths) != len(self.heads):
@@ -56,6 +59,14 @@ class EncoderConfig:
                     f"a width of {self.embed_dim * 2**stage} does not divide by {heads} heads",
                     where=f"encoder stage {stage}",
                 )
+        if self.axial < 0:
+            raise BadInput(f"{self.axial} pairs of blocks", where="axial", remedy="give 0 or more")
+        if self.axial and self.positions == "none":
+            raise BadInput(
+                "columns and rows are compared by the places of what is in them",
+                where="axial",
+                remedy="use positions: sine",
+            )
         if self.stem != "conv" and self.patch_width is not None:
             raise BadInput(
                 "only a convolutional stem can have tokens that are not square",
@@ -206,6 +217,7 @@ SIZES: dict[str, ChartModelConfig] = {
             stem_blocks=2,
             drop_path=0.0,
             positions="sine",
+            axial=2,
         ),
         decoder=DecoderConfig(
             layers=4,

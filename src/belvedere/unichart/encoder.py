@@ -1,4 +1,5 @@
-"""The chart encoder: timm's Swin, and what small readers have besides: a stem, and places."""
+"""The chart encoder: timm's Swin, and what small readers have besides: a stem, places, and lines of
+sight along the axes of a chart."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -193,6 +194,57 @@ class ChartEncoder(nn.Module):
         """Take another nominal resolution and window; see `ChartModel.set_image_size`."""
         # Without the window timm would scale it along with the image.
         self.swin.set_input_size(img_size=size, window_size=window)
+
+
+class AxialBlocks(nn.Module):
+    """Lets states see along their columns and rows, as the axes of a chart are read.
+
+    Swin's windows are small, and the few stages of a small reader do not join them. A mark's value
+    is told by the ticks that its row meets, and its name by the label in its column. Blocks of Swin
+    whose windows are whole columns, then whole rows, find both (axial attention, arXiv 1912.12180);
+    what they find is added to the states.
+
+    Args:
+        width: of the states.
+        heads: of each block's attention.
+        grid: rows and columns of the states.
+        pairs: of a block for columns and one for rows.
+    """
+
+    def __init__(self, width: int, heads: int, grid: Sequence[int], pairs: int) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(
+            *(
+                PadFirstBlock(
+                    width, (rows, columns), heads, window_size=window, always_partition=True
+                )
+                for rows, columns in [grid] * pairs
+                for window in ((rows, 1), (1, columns))
+            )
+        )
+        self.out = nn.Linear(width, width)
+        nn.init.zeros_(self.out.weight)  # a reader that gets them answers as before at first
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, states: Tensor, sines: Tensor, grid: Sequence[int]) -> Tensor:
+        """States [batch, tokens, width] to states that know of their columns and rows.
+
+        Args:
+            states: row by row.
+            sines: of the same shape, of the places of what the states see.
+            grid: rows and columns of the states; windows beyond the grid that the blocks are made
+                for are parts of a column or row.
+        """
+        placed = F.layer_norm(states, states.shape[-1:]) + sines
+        found: Tensor = self.out(self.blocks(placed.unflatten(1, tuple(grid))).flatten(1, 2))
+        return states + found
+
+    def set_grid(self, grid: Sequence[int]) -> None:
+        """Take another number of rows and columns; tables of relative places are interpolated."""
+        rows, columns = grid
+        for number, block in enumerate(self.blocks):
+            assert isinstance(block, PadFirstBlock)
+            block.set_input_size((rows, columns), (1, columns) if number % 2 else (rows, 1))
 
 
 class PlaceHead(nn.Module):

@@ -37,6 +37,7 @@ class Reader:
             of them, as UniChart did with Donut's.
         decoder_layers: of the text decoder, where it is to be deeper than it was made; the reader
             answers as before until the new layers have learned.
+        axial: likewise the pairs of blocks that see along columns and rows, where it has none yet.
         remedy: what to do where a local folder is not there yet.
     """
 
@@ -47,6 +48,7 @@ class Reader:
     fresh_decoder: bool = False
     task_tokens: bool = False
     decoder_layers: int | None = None
+    axial: int | None = None
     remedy: str | None = None
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -95,6 +97,8 @@ class Reader:
             )
         if self.decoder_layers is not None:
             model = deepened(model, self.decoder_layers)
+        if self.axial is not None:
+            model = with_axial(model, self.axial)
         if self.image_size is not None:
             height, width = self.image_size
             model.set_image_size((height, width))
@@ -108,10 +112,10 @@ def reader_folder(name: str) -> str:
 
 
 def with_fresh_decoder(model: ChartModel, vocabulary: int) -> ChartModel:
-    """A reader with the encoder, projection and letter head of another, and a random decoder.
+    """A reader with all that sees of another, its projection, and a random decoder.
 
     The decoder has the shape of the model's size where that has a name. With it begin anew its
-    `AxisHead` and, where it has another width, the projection.
+    `AxisHead` and, where it has another width, the projection and the `PhaseHead` behind that.
 
     Args:
         model: its parts are moved, not copied.
@@ -122,8 +126,9 @@ def with_fresh_decoder(model: ChartModel, vocabulary: int) -> ChartModel:
     )
     fresh = ChartModel(replace(model.config, vocab_size=vocabulary, decoder=decoder))
     fresh.encoder, fresh.letters = model.encoder, model.letters
+    fresh.places, fresh.lines = model.places, model.lines
     if decoder.d_model == model.config.decoder.d_model:
-        fresh.projection = model.projection
+        fresh.projection, fresh.phases = model.projection, model.phases
     return fresh
 
 
@@ -154,16 +159,42 @@ def deepened(model: ChartModel, layers: int) -> ChartModel:
             where="reader.decoder_layers",
             remedy="cut it after training, e.g. with experiment=unichart_soft",
         )
-    deeper = ChartModel(
-        replace(model.config, decoder=replace(model.config.decoder, layers=layers))
-    ).train(model.training)
-    deeper.load_state_dict(model.state_dict(), strict=False)
+    decoder = replace(model.config.decoder, layers=layers)
+    deeper = grown(model, replace(model.config, decoder=decoder))
     fresh: Any = layers_of(deeper.decoder)[there:]
     for layer in fresh:
         for last in (layer.self_attn.out_proj, layer.encoder_attn.out_proj, layer.fc2):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
     return deeper
+
+
+def with_axial(model: ChartModel, pairs: int) -> ChartModel:
+    """The same reader with `AxialBlocks`, which answers as it does until they have learned.
+
+    Args:
+        model: with its weights.
+        pairs: of blocks.
+
+    Raises:
+        BadInput: the reader has another number of them already.
+    """
+    there = model.config.encoder.axial
+    if pairs != there and there:
+        raise BadInput(
+            f"the reader has {there} pairs of axial blocks already",
+            where="reader.axial",
+            remedy="leave it out",
+        )
+    encoder = replace(model.config.encoder, axial=pairs)
+    return grown(model, replace(model.config, encoder=encoder))
+
+
+def grown(model: ChartModel, config: ChartModelConfig) -> ChartModel:
+    """A reader of a larger shape with the weights of another, and new ones beside them."""
+    larger = ChartModel(config).train(model.training)
+    larger.load_state_dict(model.state_dict(), strict=False)
+    return larger
 
 
 def save_reader(model: ChartModel, folder: Path, dtype: torch.dtype | None = None) -> None:

@@ -19,9 +19,9 @@ from belvedere.errors import BadInput
 from belvedere.submodels.backbone import layers_of, prefix_states
 from belvedere.submodels.views import shared, submodel
 from belvedere.unichart.config import ChartModelConfig
-from belvedere.unichart.encoder import ChartEncoder, PlaceHead
+from belvedere.unichart.encoder import AxialBlocks, ChartEncoder, PlaceHead
 from belvedere.unichart.generation import Answers, BeamCache, positions_from_first_token
-from belvedere.unichart.reading import AxisHead, LetterHead
+from belvedere.unichart.reading import AxisHead, LetterHead, PhaseHead
 
 SINE_TEMPERATURE = 2.0
 """Waves of 2D positions are 6 to 13 states long: what is compared, a mark and its ticks or a letter
@@ -66,7 +66,7 @@ class ChartKeys:
         """
         attended = DynamicCache()
         for layer, (keys, values) in enumerate(self.pairs):
-            attended.update(keys[charts], values[charts], layer)
+            attended.update(keys.index_select(0, charts), values.index_select(0, charts), layer)
         return EncoderDecoderCache(DynamicCache(), attended)
 
 
@@ -83,8 +83,11 @@ class ChartModel(nn.Module):
         letters: names the letters that a convolutional stem sees; nothing that it says goes into an
             answer.
         places: says where on the page each state is, where the encoder has positions.
-        axis: says between which ticks the decoder sees a mark; nor does what this one says. Readers
-            with a convolutional stem have both.
+        lines: lets states see along columns and rows, where the encoder is to.
+        phases: says where between the numbers of the axes each state is, with ``lines``; nor does
+            anything that it says go into an answer.
+        axis: says between which ticks the decoder sees a mark; likewise. Readers with a
+            convolutional stem have this and ``letters``.
     """
 
     def __init__(self, config: ChartModelConfig) -> None:
@@ -96,6 +99,12 @@ class ChartModel(nn.Module):
         self.letters = LetterHead(config.encoder.stem_width) if has_details else None
         self.axis = AxisHead(d_model) if has_details else None
         self.places = PlaceHead(hidden) if config.encoder.positions == "sine" else None
+        self.lines = self.phases = None
+        if config.encoder.axial:
+            grid = config.encoder.grid(config.image_size)
+            heads = config.encoder.heads[-1]
+            self.lines = AxialBlocks(hidden, heads, grid, config.encoder.axial)
+            self.phases = PhaseHead(d_model)
         self.projection = nn.Identity() if hidden == d_model else nn.Linear(hidden, d_model)
         self.decoder = MBartForCausalLM(config.mbart())
 
@@ -126,9 +135,9 @@ class ChartModel(nn.Module):
     def set_image_size(self, size: tuple[int, int], window: int | None = None) -> None:
         """Make the model one for another resolution, as UniChart goes from 512 to 960.
 
-        The weights stay as they are; only where the window changes too, are the tables of
-        relative positions interpolated (and are new parameters: call this before an optimizer is
-        made).
+        The weights stay as they are; only where windows change, too, or are whole columns and
+        rows, are the tables of relative positions interpolated (and are new parameters: call this
+        before an optimizer is made).
 
         Args:
             size: (height, width) in pixels.
@@ -136,6 +145,8 @@ class ChartModel(nn.Module):
         """
         window = window or self.config.encoder.window
         self.encoder.set_image_size(size, window)
+        if self.lines is not None:
+            self.lines.set_grid(self.config.encoder.grid(size))
         encoder = replace(self.config.encoder, window=window)
         self.config = replace(self.config, image_size=size, encoder=encoder)
 
@@ -147,10 +158,14 @@ class ChartModel(nn.Module):
             details: of `ChartEncoder.details`, where they are known already.
         """
         seen = self.encoder(pixels, details)
-        states: Tensor = self.projection(seen)
-        if self.places is not None:
+        if self.places is None:
+            states: Tensor = self.projection(seen)
+        else:
             grid = self.config.encoder.grid((pixels.shape[2], pixels.shape[3]))
             places = self.places(seen, grid)
+            if self.lines is not None:
+                seen = self.lines(seen, sines(places, seen.shape[-1]), grid)
+            states = self.projection(seen)
             middle = torch.tensor([grid[1], grid[0]], device=states.device) / 2
             states = F.layer_norm(states, states.shape[-1:]) + sines(places, states.shape[-1])
             states = torch.cat([(places - middle) / PLACE_SCALE, states[..., 2:]], -1)

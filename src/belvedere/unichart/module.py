@@ -24,6 +24,7 @@ from belvedere.submodels.speed import now
 from belvedere.unichart.generation import Answers
 from belvedere.unichart.guidance import Guidance
 from belvedere.unichart.model import ChartModel
+from belvedere.unichart.reading import PhaseHead
 
 T = TypeVar("T")
 
@@ -186,11 +187,15 @@ class UniChartModule(LightningModule):
                 loss, share = guidance.loss()
                 losses.append(self.guidance_weight * loss)
                 self.log("train/guidance", loss.detach())
+                self.log("train/looks_right", share, prog_bar=True)
                 if self.model.places is not None:
                     loss, off = self.place_loss(states, batch)
                     losses.append(self.guidance_weight * loss)
                     self.log("train/pixels_off", off, prog_bar=True)
-                self.log("train/looks_right", share, prog_bar=True)
+                if self.model.phases is not None:
+                    loss, share = self.phase_loss(states, batch, self.model.phases)
+                    losses.append(self.guidance_weight * loss)
+                    self.log("train/phases_right", share, prog_bar=True)
                 if self.model.axis is not None:
                     loss, share = guidance.axis_loss()
                     losses.append(self.guidance_weight * loss)
@@ -241,6 +246,23 @@ class UniChartModule(LightningModule):
         tokens = off / torch.tensor(self.model.config.encoder.stride[::-1], device=off.device)
         looks = max(len(off), 1)
         return tokens.square().sum() / looks, off.detach().abs().sum() / (2 * looks)
+
+    def phase_loss(
+        self, states: Tensor, batch: dict[str, Any], head: PhaseHead
+    ) -> tuple[Tensor, Tensor]:
+        """How far the states are from knowing where between the numbers of the axes they are.
+
+        Args:
+            states: of the batch's pictures.
+            batch: whose ``steps`` tell.
+            head: is asked.
+
+        Returns:
+            As `PhaseHead.loss`.
+        """
+        places = self.model.pixels_of(states.detach(), batch["pixels"].shape[2:])
+        first, second = batch["steps"][:, None].unbind(-1)
+        return head.loss(states, (places - first) / (second - first))
 
     def name_of(self, depth: int) -> str:
         """What logs and reports call the reader of a depth."""

@@ -1,5 +1,7 @@
 """Auxiliary heads that say what a reader sees while it learns; no answer has anything of them."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -77,3 +79,35 @@ class AxisHead(nn.Module):
         scores = self.scores(F.layer_norm(states.float(), states.shape[-1:]))
         near = (scores.argmax(-1) - aims).abs() <= 1
         return F.cross_entropy(scores.float(), aims, reduction="sum"), near.sum()
+
+
+class PhaseHead(nn.Module):
+    """Says how far each state is from the numbers of the axes, in steps of an axis.
+
+    Every state says so, of its column and its row: that is learned from far fewer charts than what
+    is asked at the ends of marks alone. A place is told up to whole steps, as an angle.
+
+    Args:
+        width: of the encoder's states.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.angles = nn.Linear(width, 4)
+
+    def loss(self, states: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean squared distance on the unit circle, and the share of places told to `BIN`.
+
+        Args:
+            states: [..., width].
+            steps: [..., 2], how many steps of the x axis and of the y axis each is from one of its
+                numbers; NaN where there is none.
+        """
+        told = self.angles(F.layer_norm(states.float(), states.shape[-1:])).float()
+        known = ~steps.isnan()
+        told, angles = told.unflatten(-1, (2, 2))[known], 2 * math.pi * steps[known]
+        aims = torch.stack([angles.cos(), angles.sin()], -1)
+        off = (torch.atan2(told[:, 1], told[:, 0]) - angles).detach() / (2 * math.pi)
+        near = ((off - off.round()).abs() <= BIN).sum()
+        places = max(len(angles), 1)
+        return (told - aims).square().sum() / places, near / places
