@@ -23,6 +23,7 @@ from belvedere.submodels.backbone import (
     num_layers_of,
     read_depths,
 )
+from belvedere.submodels.checkpoints import EXITS, check_backbone
 from belvedere.submodels.described import Described, raw_exit_name, raw_exits
 from belvedere.submodels.exits import ExitConfig, build_exits
 from belvedere.submodels.loading import safetensors_header
@@ -240,7 +241,7 @@ class BalconyModule(MethodModule):
         # A tied head and its embedding are one tensor, which safetensors wants to be given once.
         names = {value.data_ptr(): key for key, value in reversed(state.items())}
         state = {key: state[key] for key in names.values()}
-        save_file(state, Path(folder) / "exits.safetensors", metadata=facts)
+        save_file(state, Path(folder) / EXITS, metadata=facts)
 
     def load_model(self, folder: str) -> None:
         """Take over what :meth:`save_model` wrote.
@@ -248,7 +249,7 @@ class BalconyModule(MethodModule):
         Raises:
             BadInput: a damaged file, or one of another backbone or of other exits.
         """
-        file = Path(folder) / "exits.safetensors"
+        file = Path(folder) / EXITS
         check_backbone(safetensors_header(file).get("backbone_sha256", ""), self.backbone_hash)
         state = load_file(file)
         expected = self.trained_state()
@@ -272,14 +273,3 @@ class BalconyModule(MethodModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint whose exits were trained on another backbone."""
         check_backbone(checkpoint.get("backbone_sha256", ""), self.backbone_hash)
-
-
-def check_backbone(trained_on: str, present: str) -> None:
-    """Raise `BadInput` if exits were trained on a backbone of another hash."""
-    if trained_on != present:
-        raise BadInput(
-            f"the exits belong to another backbone (sha256 {trained_on[:12] or 'not given'}…, "
-            f"this one has {present[:12]}…)",
-            where="checkpoint",
-            remedy="give the backbone that they were trained on as backbone.name",
-        )

@@ -1,0 +1,239 @@
+"""A model as stages: what lies between one exit and the next, and how each exit reads its stage.
+
+The stages are stretches of the backbone's own layers, called one by one with the arguments that
+the backbone's decoder gives them. A stage ends where an exit reads, the last one with the model.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+from transformers import Cache, DynamicCache, EncoderDecoderCache, PreTrainedModel
+
+from belvedere.errors import BadInput
+from belvedere.submodels.backbone import (
+    decoder_of,
+    head_of,
+    head_weight_of,
+    layers_of,
+    norm_of,
+    validate_depths,
+)
+from belvedere.submodels.exits import Exit, Exits
+
+UNLIMITED = 2**31
+MASKS = ("sdpa", "eager")
+"""Attention implementations that take a mask of any form, which holes between columns need."""
+
+
+class Frame(Protocol):
+    """What a family's decoder does around its layers."""
+
+    def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
+        """Tokens and their positions [batch, length] to states [batch, length, hidden]."""
+
+    def arguments(self, hidden: Tensor, positions: Tensor, cache: Cache) -> dict[str, Any]:
+        """What layers are called with beside the states and the mask."""
+
+
+class RotaryFrame:
+    """Llama and its like: positions are turns of queries and keys.
+
+    Args:
+        model: whose decoder has an embedding and rotary positions.
+
+    Raises:
+        BadInput: the decoder has no ``embed_tokens`` or ``rotary_emb`` of the usual form.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        decoder: Any = decoder_of(model)
+        rotary = getattr(decoder, "rotary_emb", None)
+        if rotary is None or "layer_type" in inspect.signature(rotary.forward).parameters:
+            raise unsupported(model)
+        self.embed_tokens, self.rotary = decoder.embed_tokens, rotary
+
+    def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
+        """Tokens [batch, length] to states; positions come with the layers."""
+        embedded: Tensor = self.embed_tokens(ids)
+        return embedded
+
+    def arguments(self, hidden: Tensor, positions: Tensor, cache: Cache) -> dict[str, Any]:
+        """Positions, their rotations, and the cache."""
+        return {
+            "position_ids": positions,
+            "position_embeddings": self.rotary(hidden, position_ids=positions),
+            "past_key_values": cache,
+            "use_cache": True,
+        }
+
+
+class EncodedFrame:
+    """mBART's decoder: learned positions, and cross-attention to the states of an encoder.
+
+    Args:
+        model: the decoder with its head.
+        states: [batch, tokens, hidden], of the encoder.
+        attended: keys and values of the cross-attention, for every layer.
+    """
+
+    def __init__(self, model: PreTrainedModel, states: Tensor, attended: DynamicCache) -> None:
+        self.decoder: Any = decoder_of(model)
+        self.states, self.attended = states, attended
+
+    def embed(self, ids: Tensor, positions: Tensor) -> Tensor:
+        """Tokens and positions [batch, length] to normed states."""
+        decoder = self.decoder
+        places = decoder.embed_positions(ids, position_ids=positions)[0]  # it adds a dimension
+        embedded: Tensor = decoder.layernorm_embedding(decoder.embed_tokens(ids) + places)
+        return embedded
+
+    def arguments(self, hidden: Tensor, positions: Tensor, cache: Cache) -> dict[str, Any]:
+        """The encoder's states, and the cache beside the keys and values of these."""
+        return {
+            "encoder_hidden_states": self.states,
+            "past_key_values": EncoderDecoderCache(cache, self.attended),
+            "use_cache": True,
+        }
+
+
+def unsupported(model: PreTrainedModel) -> BadInput:
+    """What to raise for a family whose decoder does more than embed and call its layers."""
+    return BadInput(
+        f"the decoding engine cannot run {type(model).__name__}",
+        remedy="use Llama, Qwen, Mistral or SmolLM, or generate with an exported sub-model",
+    )
+
+
+class Cascade:
+    """A model, cut at the depths of the exits that are in use.
+
+    Args:
+        model: the full model, in eval mode.
+        depths: where it is cut, ascending; none for the full model alone.
+        exits: read at these depths; without them the model's own norm and head do, as in SoFT and
+            LayerSkip.
+        frame: what is around the layers; by default rotary positions.
+
+    Attributes:
+        stops: the depths at which stages end; the last is the full one.
+
+    Raises:
+        BadInput: wrong depths, exits that are not there, an attention implementation without
+            masks, or a family that the engine cannot run.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        depths: Sequence[int] = (),
+        exits: Exits | None = None,
+        frame: Frame | None = None,
+    ) -> None:
+        layers = list(layers_of(model))
+        cuts = validate_depths(depths, len(layers)) if depths else ()
+        head_weight_of(model)  # refuses families whose logits are more than a product
+        self.implementation = str(model.config._attn_implementation)
+        if self.implementation not in MASKS:
+            raise BadInput(
+                f"attention by {self.implementation} takes no masks with holes",
+                where="backbone.attention",
+                remedy=f"use {' or '.join(MASKS)}",
+            )
+        self.model = model
+        self.stops = (*cuts, len(layers))
+        self.stages = [layers[start:stop] for start, stop in pairwise((0, *self.stops))]
+        self.exits: list[Exit | None] = [exits.at(depth) if exits else None for depth in cuts]
+        self.windows = [window_of(model, layer) for layer in range(len(layers))]
+        self.frame = frame or RotaryFrame(model)
+        self.norm, self.head = norm_of(model), head_of(model)
+
+    @property
+    def context(self) -> int:
+        """The most tokens that the model was made for."""
+        config = decoder_of(self.model).config
+        return int(getattr(config, "max_position_embeddings", None) or UNLIMITED)
+
+    def stage_of(self, depth: int) -> int:
+        """The number of the stage that ends at a depth.
+
+        Raises:
+            BadInput: none does; says which depths there are.
+        """
+        if depth not in self.stops:
+            there = ", ".join(map(str, self.stops))
+            raise BadInput(f"no stage ends at depth {depth}", remedy=f"choose one of {there}")
+        return self.stops.index(depth)
+
+    def run(self, stage: int, hidden: Tensor, arguments: Callable[[int | None], Any]) -> Tensor:
+        """States through the layers of a stage.
+
+        Args:
+            stage: its number.
+            hidden: [batch, length, hidden].
+            arguments: what a layer with such an attention window is called with.
+        """
+        first = 0 if stage == 0 else self.stops[stage - 1]
+        for number, layer in enumerate(self.stages[stage], start=first):
+            hidden = called(layer, hidden, arguments(self.windows[number]))
+        return hidden
+
+    def layer_of_exit(self, stage: int) -> nn.Module | None:
+        """The exit's own layer at the end of a stage, if it has one."""
+        exit = self.exits[stage] if stage < len(self.exits) else None
+        return None if exit is None else exit.layer
+
+    def through_exit(
+        self, stage: int, hidden: Tensor, arguments: Callable[[int | None], Any]
+    ) -> Tensor:
+        """States through the layer of the exit at the end of a stage.
+
+        Args:
+            stage: its number; its exit has a layer.
+            hidden: [batch, length, hidden], of the backbone at that depth.
+            arguments: as in `run`.
+        """
+        layer = self.layer_of_exit(stage)
+        assert layer is not None
+        dtype = next(layer.parameters()).dtype
+        window = self.windows[self.stops[stage]]  # it stands for the backbone's next layer
+        return called(layer, hidden.to(dtype), arguments(window))
+
+    def logits(self, stage: int, hidden: Tensor) -> Tensor:
+        """Logits [batch, length, vocabulary] at the end of a stage.
+
+        Args:
+            stage: its number.
+            hidden: [batch, length, hidden], behind the exit's layer where it has one.
+        """
+        exit = self.exits[stage] if stage < len(self.exits) else None
+        norm = self.norm if exit is None else exit.norm
+        head = self.head if exit is None or exit.head is None else exit.head
+        found: Tensor = head(norm(hidden).to(head.weight.dtype))
+        return found
+
+
+def called(layer: nn.Module, hidden: Tensor, arguments: dict[str, Any]) -> Tensor:
+    """The states that a layer returns, which in some families come with more."""
+    output = layer(hidden, **arguments)
+    found: Tensor = output[0] if isinstance(output, tuple) else output
+    return found
+
+
+def window_of(model: PreTrainedModel, layer: int) -> int | None:
+    """How many tokens a layer's attention reaches back, itself included; None for all.
+
+    Raises:
+        BadInput: the layer is of a kind that has neither.
+    """
+    config = decoder_of(model).config
+    kinds = getattr(config, "layer_types", None)
+    kind = kinds[layer] if kinds else None
+    if kind not in (None, "full_attention", "sliding_attention"):
+        raise unsupported(model)
+    if kind == "full_attention":
+        return None
+    window: int | None = getattr(config, "sliding_window", None)
+    return window
