@@ -136,3 +136,30 @@ def evaluate(tmp_path, monkeypatch):
         return tmp_path / "runs" / f"evaluate_{data}" / "latest"
 
     return call
+
+
+@pytest.fixture
+def generate(monkeypatch, capsys):
+    """``python generate.py`` in this process; what it wrote to stdout and to stderr."""
+
+    def call(checkpoint, *overrides):
+        command_line(
+            monkeypatch,
+            [f"checkpoint={checkpoint}", "max_new_tokens=12", "device=cpu", *overrides],
+            verb="generate",
+        )
+        return capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def export(monkeypatch, capsys):
+    """``python export.py`` in this process."""
+
+    def call(checkpoint, exit, output, *overrides):
+        arguments = [f"checkpoint={checkpoint}", f"exit={exit}", f"output={output}", *overrides]
+        command_line(monkeypatch, arguments, verb="export")
+        return capsys.readouterr().out
+
+    return call

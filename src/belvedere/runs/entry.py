@@ -1,8 +1,9 @@
 """How a verb starts and ends: the configuration's resolvers, one line and code 2 for bad input."""
 
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ def run_verb(
     verb: Callable[[DictConfig], object],
     config_name: str,
     interrupted: str = "continue with the same command and resume=true",
+    texts: Sequence[str] = (),
 ) -> None:
     """Run a verb on the configuration of the command line; bad input ends with exit code 2.
 
@@ -33,8 +35,10 @@ def run_verb(
         verb: what to do.
         config_name: the file in ``configs/`` that the command line completes.
         interrupted: what to do after Ctrl-C.
+        texts: keys whose values are free text: no need to escape it for Hydra on the command line.
     """
     register_resolvers()
+    sys.argv[1:] = [quoted(argument, texts) for argument in sys.argv[1:]]
     full_error = os.environ.get("HYDRA_FULL_ERROR", "") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print and swallow
 
@@ -46,6 +50,17 @@ def run_verb(
     main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)
     with one_line(full_error, interrupted):
         main(job)()
+
+
+def quoted(argument: str, texts: Sequence[str]) -> str:
+    """An argument of the command line, ``key=value``, with free text as Hydra wants it."""
+    key, equals, value = argument.partition("=")
+    if not equals or key not in texts or value == "null":
+        return argument
+    # Backslashes mean themselves, but before a quote.
+    value = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + found[2].replace("'", "\\'"), value)
+    value = value.replace("${", "\\${")
+    return f"{key}='{value}'"
 
 
 @contextmanager

@@ -332,6 +332,18 @@ class ChartModel(nn.Module):
             )
         return self._scored(states, prompts, sequences[:, ids.shape[1] :])
 
+    @torch.no_grad()
+    def confidence(self, states: Tensor, prompt: Sequence[int], answer: Sequence[int]) -> float:
+        """How sure the reader is of an answer; see `Answers.confidence`.
+
+        Args:
+            states: [1, tokens, d_model], of the chart.
+            prompt: token ids.
+            answer: token ids, its end included where it has one.
+        """
+        ids = torch.tensor([list(answer)], device=states.device)
+        return float(self._scored(states, [prompt], ids).confidence)
+
     def _states(self, images: Tensor) -> Tensor:
         return self.encode(images) if images.ndim == 4 else images
 
