@@ -1,0 +1,125 @@
+"""Writes a sub-model as an ordinary checkpoint of its family, with all that its users need."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from belvedere.errors import BadInput
+from belvedere.submodels.backbone import head_of
+from belvedere.submodels.checkpoints import Checkpoint
+
+CARD = "README.md"
+
+
+def export(checkpoint: Checkpoint, depth: int, output: Path, shard_size: str = "5GB") -> None:
+    """Write the sub-model of a depth: weights, configuration, tokenizer, and a model card.
+
+    ``AutoModelForCausalLM.from_pretrained(output)`` then loads it, as do the tools for its family.
+
+    Args:
+        checkpoint: the model and its sub-models.
+        depth: of the sub-model; the number of layers for the full model.
+        output: a folder that is not there, or empty.
+        shard_size: the largest file of weights.
+
+    Raises:
+        BadInput: no such sub-model, half an exit's layer (which the family's class does not have),
+            or a folder that holds something.
+    """
+    check_output(output)
+    model = standalone(checkpoint, depth)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        model.save_pretrained(output, max_shard_size=shard_size)
+        checkpoint.tokenizer.save_pretrained(output)
+        (output / CARD).write_text(card(checkpoint, depth, model), encoding="utf-8")
+    except OSError as error:
+        raise BadInput(
+            f"cannot be written ({error.strerror or error})",
+            where=str(output),
+            remedy="free some space or choose another folder",
+        ) from error
+
+
+def check_output(output: Path) -> None:
+    """Raise `BadInput` if the folder holds something, which is never overwritten."""
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise BadInput(
+            "there is something already", where=str(output), remedy="name a new or empty folder"
+        )
+
+
+def standalone(checkpoint: Checkpoint, depth: int) -> PreTrainedModel:
+    """The sub-model of a depth, in one dtype.
+
+    Raises:
+        BadInput: there is none, or its exit has only half a layer.
+    """
+    exits = checkpoint.exits
+    if exits is not None and depth in exits.depths and exits.config.kind in ("attention", "mlp"):
+        raise BadInput(
+            f"the exit at depth {depth} has half a layer, which no class of its family has",
+            where="exit",
+            remedy="export exits of kind layer or norm",
+        )
+    model = checkpoint.submodel(depth)
+    dtype = head_of(model).weight.dtype
+    if any(p.dtype != dtype for p in model.parameters()):
+        # A float32 exit on a bfloat16 backbone; a copy, as the view shares its parent's tensors.
+        state = {key: tensor.to(dtype) for key, tensor in model.state_dict().items()}
+        with torch.device("meta"):
+            copy = type(model)(model.config)
+        copy = copy.to_empty(device="cpu")
+        copy.load_state_dict(state)
+        copy.generation_config = model.generation_config
+        torch.nn.Module.to(copy, dtype)
+        return copy.eval()
+    return model
+
+
+def card(checkpoint: Checkpoint, depth: int, model: PreTrainedModel) -> str:
+    """What the folder says of the model that is in it."""
+    row = checkpoint.row(depth) or {}
+    report = checkpoint.report or {}
+    data: Mapping[str, Any] = report.get("data") or {}
+    layers = model.config.num_hidden_layers
+    name = "The full model" if depth == checkpoint.layers else f"The sub-model of depth {depth}"
+    facts = {
+        "method": row.get("method"),
+        "backbone": report.get("backbone", {}).get("name") or checkpoint.backbone,
+        "layers": f"{layers} of {checkpoint.layers}" if layers != checkpoint.layers else layers,
+        "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
+        "trained parameters": row.get("trained_parameters"),
+        "experiment": report.get("experiment"),
+        "scale": report.get("scale"),
+        "steps": report.get("steps"),
+        "data": data.get("name"),
+        "seed": report.get("seed"),
+    }
+    lines = [
+        "---",
+        "library_name: transformers",
+        "pipeline_tag: text-generation",
+        "---",
+        f"# {name} of {Path(str(facts['backbone'])).name}",
+        "",
+        f"{name} as a {type(model).__name__} of its own, exported by belvedere:",
+        "",
+        '    AutoModelForCausalLM.from_pretrained("THIS FOLDER")',
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {key} | {value} |" for key, value in facts.items() if value is not None),
+    ]
+    if row.get("metrics"):
+        lines += ["", "Measured on the test split of its data:", "", "| metric | value |"]
+        lines += [
+            "|---|---|",
+            *(f"| {key} | {value:.4g} |" for key, value in row["metrics"].items()),
+        ]
+    else:
+        lines += ["", "Its quality was not measured."]
+    return "\n".join(lines) + "\n"
