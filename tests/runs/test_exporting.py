@@ -38,6 +38,13 @@ def test_what_was_trained_is_exported(run, export, tmp_path):
     assert f"| agreement | {row['metrics']['agreement']:.4g} |" in card
 
 
+def test_a_gguf_file_comes_with_the_folder(backbone_folder, export, tmp_path):
+    export(backbone_folder, 2, tmp_path / "out", f"gguf={tmp_path / 'model.gguf'}")
+    wanted = AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="model.gguf").eval()
+    assert torch.allclose(logits(loaded), logits(wanted), atol=1e-5)
+
+
 def test_exits_of_another_backbone_are_refused(run, export, tmp_path, backbone_folder, capsys):
     folder = run("balcony_llama3", "model.exits.depths=[1]")
     other = tmp_path / "other"

@@ -10,6 +10,7 @@ from belvedere.errors import BadInput
 from belvedere.runs.training import quiet
 from belvedere.submodels.checkpoints import load_checkpoint
 from belvedere.submodels.export import check_output, export
+from belvedere.submodels.gguf_file import write_gguf
 from belvedere.unichart.hub import to_hub
 from belvedere.unichart.loading import SHAPE, Reader, load_reader, reader_folder
 
@@ -26,6 +27,9 @@ def export_checkpoint(config: DictConfig) -> None:
             config.checkpoint, instantiate(config.backbone), config.checkpoint_backbone
         )
         export(checkpoint, depth_of(config.exit, checkpoint.layers), output, config.shard_size)
+        if config.gguf is not None:
+            write_gguf(output, Path(config.gguf))
+            print(f"wrote {config.gguf}")
     print(f"wrote {output}")
 
 
