@@ -1,16 +1,6 @@
 """Write: ``python generate.py checkpoint=RUN_OR_FOLDER prompt="…" [decoding=speculative]``."""
 
-from omegaconf import DictConfig
-
-from belvedere.runs.entry import run_verb
-
-
-def generate(config: DictConfig) -> None:
-    """Answer the prompts that ``config`` names."""
-    from hydra.utils import get_method  # after Hydra has accepted the command line
-
-    get_method(config.run)(config)
-
+from belvedere.runs.entry import run_configured, run_verb
 
 if __name__ == "__main__":
-    run_verb(generate, "generate", interrupted="nothing more was written", texts=("prompt",))
+    run_verb(run_configured, "generate", interrupted="nothing more was written", texts=("prompt",))

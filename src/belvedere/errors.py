@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 FROM_WORKER = "Caught BadInput in DataLoader worker"
 BAD_INPUT = 2
@@ -28,6 +29,13 @@ class BadInput(ValueError):
         if remedy:
             parts.append(remedy)
         super().__init__("; ".join(" ".join(part.split()) for part in parts))
+
+
+def unwritable(place: Path, error: OSError, remedy: str) -> BadInput:
+    """What to raise for a file or folder that the system does not let us write."""
+    return BadInput(
+        f"cannot be written ({error.strerror or error})", where=str(place), remedy=remedy
+    )
 
 
 @contextmanager

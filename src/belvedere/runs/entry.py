@@ -52,6 +52,13 @@ def run_verb(
         main(job)()
 
 
+def run_configured(config: DictConfig) -> None:
+    """Run what the configuration names as ``run``."""
+    from hydra.utils import get_method  # after Hydra has accepted the command line
+
+    get_method(config.run)(config)
+
+
 def quoted(argument: str, texts: Sequence[str]) -> str:
     """An argument of the command line, ``key=value``, with free text as Hydra wants it."""
     key, equals, value = argument.partition("=")

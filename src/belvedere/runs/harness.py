@@ -8,7 +8,6 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stderr
-from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,11 @@ from belvedere.errors import BadInput
 from belvedere.runs.report import aligned, publish
 from belvedere.runs.training import open_run, quiet
 from belvedere.runs.writing import Writer, device_of, loaded
-from belvedere.submodels.backbone import head_of, norm_of, read_depths
 from belvedere.submodels.checkpoints import Checkpoint
+from belvedere.submodels.decoding import encoded_prompt
 from belvedere.submodels.engine.choices import decoding_of
 from belvedere.submodels.engine.sampling import Chooser, Sampling
+from belvedere.submodels.exits import read_submodels
 
 try:
     from lm_eval import simple_evaluate
@@ -105,24 +105,11 @@ class SharedScores:
         ]
         places = tuple(torch.tensor(part, device=model.device) for part in zip(*at, strict=True))
         wanted = torch.tensor([rows[row][place + 1] for row, place in at], device=model.device)
-        taps = read_depths(
-            model, self.depths[:-1],
+        read = read_submodels(
+            model, self.depths[:-1], self.checkpoint.exits,
             input_ids=ids.to(model.device), attention_mask=mask.to(model.device),
         )  # fmt: skip
-        assert taps.final is not None
-        found = []
-        for depth in self.depths:
-            states, head = taps.final, head_of(model)
-            if depth != self.checkpoint.layers:
-                tap, exits = taps.at[depth], self.checkpoint.exits
-                exit = exits.at(depth) if exits is not None else None
-                states = (
-                    norm_of(model)(tap.hidden)
-                    if exit is None
-                    else exit(tap.hidden, **tap.layer_kwargs)
-                )
-                head = exit.head if exit is not None and exit.head is not None else head
-            found.append(likelihoods(partial(head), states[places], wanted))
+        found = [likelihoods(head, states[places], wanted) for states, head in read]
         ends = torch.tensor([row for row, _ in at]).unique_consecutive(return_counts=True)[1]
         by_depth = [
             [
@@ -186,10 +173,8 @@ class SubModelLM(TemplateLM):
         self, string: str, add_special_tokens: bool | None = None, **kwargs: Any
     ) -> list[int]:
         """Text to token ids."""
-        ids: list[int] = self.tokenizer(string, add_special_tokens=False, verbose=False).input_ids
-        begin = self.tokenizer.bos_token_id
-        adds = self.add_bos if add_special_tokens is None else add_special_tokens
-        return [begin, *ids] if adds and begin is not None else ids
+        begin = self.add_bos if add_special_tokens is None else add_special_tokens
+        return encoded_prompt(self.tokenizer, string, begin=begin)
 
     def _loglikelihood_tokens(self, requests: list[Request], **kwargs: Any) -> list[Score]:
         return self.scores.of(self.depth, [(context, rest) for _, context, rest in requests])
@@ -240,17 +225,19 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         checkpoint, [*checkpoint.trained_depths, checkpoint.layers], config.batch_size
     )
     tasks = [task_of(one) for one in config.harness]
+    names = [task["name"] for task in tasks]
+    # Looking for the harness's own tasks takes long: only where one is asked for, and once.
+    manager = TaskManager(include_defaults=any(isinstance(name, str) for name in names))
     run_dir = open_run(config)
     start = time.perf_counter()
     rows = []
     for depth in reversed(scores.depths):  # the full model first, as in the paper
         lm = SubModelLM(scores, depth, add_bos=config.add_bos)
-        full = depth == checkpoint.layers
         rows.append(
             {
-                "name": "full" if full else f"exit_{depth}",
+                "name": checkpoint.name_of(depth),
                 "layers": checkpoint.submodel(depth).config.num_hidden_layers,
-                "scores": dict(asked(lm, tasks, config)),
+                "scores": dict(asked(lm, tasks, manager, config)),
             }
         )
     report = {
@@ -269,25 +256,28 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
 
 
 def task_of(raw: Any) -> dict[str, Any]:
-    """A task of the configuration: ``task``, ``shots``, ``metric`` and ``title``."""
+    """A task of the configuration: ``task``, ``shots``, ``metric`` and ``title``; and as ``name``
+    what the harness takes: its own name for the task, or what a file says."""
     found: Any = OmegaConf.to_container(raw, resolve=True) if OmegaConf.is_config(raw) else raw
     if not isinstance(found, dict) or "task" not in found:
         raise BadInput(
             f"{found!r} is no task", where="harness",
             remedy="give {task: NAME_OR_FILE, shots: 0, metric: acc, title: NAME}",
         )  # fmt: skip
-    name = str(found["task"])
-    return {"shots": 0, "metric": "acc", "title": Path(name).stem} | found
+    task = str(found["task"])
+    name = local_task(Path(task)) if task.endswith((".yaml", ".yml")) else task
+    return {"shots": 0, "metric": "acc", "title": Path(task).stem, "name": name} | found
 
 
 def asked(
-    lm: SubModelLM, tasks: Sequence[Mapping[str, Any]], config: DictConfig
+    lm: SubModelLM,
+    tasks: Sequence[Mapping[str, Any]],
+    manager: TaskManager,
+    config: DictConfig,
 ) -> Iterator[tuple[str, float]]:
     """The score of a sub-model on each task, from 0 to 1, by the task's title."""
-    local = [str(task["task"]).endswith((".yaml", ".yml")) for task in tasks]
-    manager = TaskManager(include_defaults=not all(local))
-    for task, in_file in zip(tasks, local, strict=True):
-        name = local_task(Path(task["task"])) if in_file else task["task"]
+    for task in tasks:
+        name = task["name"]
         try:
             with redirect_stderr(StringIO()):  # a bar for each step of each sub-model
                 found = simple_evaluate(

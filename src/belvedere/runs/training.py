@@ -18,7 +18,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from transformers.utils import logging as transformers_logging
 
-from belvedere.errors import BadInput
+from belvedere.errors import BadInput, unwritable
 from belvedere.method import MethodModule
 from belvedere.runs.answers import Answers
 from belvedere.runs.callbacks import DepthFigure, StepClock, TextSamples, progress
@@ -148,11 +148,7 @@ def open_run(config: DictConfig) -> Path:
         latest.unlink(missing_ok=True)
         latest.symlink_to(run_dir.resolve(), target_is_directory=True)
     except OSError as error:
-        raise BadInput(
-            f"cannot be written ({error.strerror})",
-            where=str(run_dir),
-            remedy="free some space or choose another run_dir",
-        ) from error
+        raise unwritable(run_dir, error, "free some space or choose another run_dir") from error
     return run_dir
 
 

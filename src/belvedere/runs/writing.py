@@ -21,6 +21,7 @@ from belvedere.errors import BadInput
 from belvedere.runs.entry import CONFIGS
 from belvedere.runs.training import quiet
 from belvedere.submodels.checkpoints import Checkpoint, load_checkpoint
+from belvedere.submodels.decoding import encoded_prompt
 from belvedere.submodels.engine.choices import Decoding, decoding_of
 from belvedere.submodels.engine.generation import Statistics, generate
 from belvedere.submodels.engine.sampling import Chooser
@@ -100,9 +101,7 @@ class Writer:
         if self.format == "chat":
             return self.ids_of_chat([{"role": "user", "content": prompt}])
         text = self.instruction.fill(prompt, given) if self.instruction else prompt
-        begin = self.tokenizer.bos_token_id
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
-        return ids if begin is None else [begin, *ids]
+        return encoded_prompt(self.tokenizer, text)
 
     def ids_of_chat(self, messages: list[dict[str, str]]) -> list[int]:
         """The tokens of a chat up to where the answer begins.
@@ -117,8 +116,7 @@ class Writer:
         text: Any = self.tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, tokenize=False
         )
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
-        return ids
+        return encoded_prompt(self.tokenizer, text, begin=False)  # the template has it
 
     def answers(self, prompts: Sequence[Sequence[int]]) -> Iterator[Piece]:
         """The answers to a batch of prompts, piece by piece."""
@@ -258,7 +256,7 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int | None:
         tokenize=False,
     )
     after = turn.rpartition("ANSWER")[2].strip()
-    ids: list[int] = tokenizer(after, add_special_tokens=False, verbose=False).input_ids
+    ids = encoded_prompt(tokenizer, after, begin=False)
     return ids[0] if ids and ids[0] in tokenizer.all_special_ids else None
 
 

@@ -13,7 +13,7 @@ from belvedere.errors import BadInput
 from belvedere.submodels.backbone import num_layers_of, sha256_of_weights
 from belvedere.submodels.exits import ExitConfig, Exits, build_exits
 from belvedere.submodels.loading import Backbone, safetensors_header
-from belvedere.submodels.published import is_nested, load_nested
+from belvedere.submodels.published import load_nested, nested_config
 from belvedere.submodels.views import submodel
 
 EXITS = "exits.safetensors"
@@ -53,7 +53,7 @@ class Checkpoint:
         """Those of them that the run trained, as far as its report says; else all."""
         rows = (self.report or {}).get("submodels", [])
         names = {row.get("name") for row in rows if row.get("kind") == "exit"}
-        return tuple(d for d in self.depths if f"exit_{d}" in names) or self.depths
+        return tuple(d for d in self.depths if self.name_of(d) in names) or self.depths
 
     @property
     def layers(self) -> int:
@@ -62,10 +62,12 @@ class Checkpoint:
 
     def row(self, depth: int) -> dict[str, Any] | None:
         """What the report says of the sub-model of a depth, if anything."""
-        name = "full" if depth == self.layers else f"exit_{depth}"
-        rows = (self.report or {}).get("submodels", [])
-        found: list[dict[str, Any]] = [row for row in rows if row.get("name") == name]
-        return found[0] if found else None
+        rows: list[dict[str, Any]] = (self.report or {}).get("submodels", [])
+        return next((row for row in rows if row.get("name") == self.name_of(depth)), None)
+
+    def name_of(self, depth: int) -> str:
+        """What reports call the sub-model of a depth."""
+        return "full" if depth == self.layers else f"exit_{depth}"
 
     def submodel(self, depth: int) -> PreTrainedModel:
         """The sub-model of a depth, as a view.
@@ -108,8 +110,8 @@ def load_checkpoint(
     report = report_of(folder)
     if not (folder / EXITS).is_file():
         named = replace(how, name=str(folder) if folder.exists() else where)
-        if is_nested(named.name):
-            model, exits = load_nested(named)
+        if (nested := nested_config(named.name)) is not None:
+            model, exits = load_nested(named, nested)
             return Checkpoint(model, exits, named.tokenizer(), folder, where, report)
         return Checkpoint(
             named.load(), None, named.tokenizer(), folder, backbone=where, report=report

@@ -6,6 +6,21 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 
+def encoded_prompt(
+    tokenizer: PreTrainedTokenizerBase, text: str, *, begin: bool = True
+) -> list[int]:
+    """The token ids of a prompt.
+
+    Args:
+        tokenizer: of the model.
+        text: which may name special tokens.
+        begin: whether the begin token goes in front, if there is one.
+    """
+    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+    first = tokenizer.bos_token_id if begin else None
+    return ids if first is None else [first, *ids]
+
+
 @torch.inference_mode()
 def complete(
     model: Any, tokenizer: PreTrainedTokenizerBase, prompts: list[str], new_tokens: int
@@ -18,12 +33,8 @@ def complete(
         prompts: the beginnings, decoded as one batch with padding on the left.
         new_tokens: at most so many are added.
     """
-    before = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     padding = tokenizer.pad_token_id or tokenizer.eos_token_id
-    encoded = [
-        [*before, *tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids]
-        for prompt in prompts
-    ]
+    encoded = [encoded_prompt(tokenizer, prompt) for prompt in prompts]
     longest = max(map(len, encoded))
     missing = [longest - len(row) for row in encoded]
     ids = [[padding] * gap + row for gap, row in zip(missing, encoded, strict=True)]

@@ -12,7 +12,7 @@ standalone model's ``layer_types`` are the backbone's first k + 1.
 """
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -27,6 +27,7 @@ from belvedere.submodels.backbone import (
     head_weight_of,
     layers_of,
     norm_of,
+    read_depths,
     validate_depths,
 )
 
@@ -115,10 +116,18 @@ class Exit(nn.Module):
             [batch, length, hidden], normed; the caller applies the head.
         """
         dtype = hidden.dtype if self.head is None else self.head.weight.dtype
-        if self.layer is not None:
-            output = self.layer(hidden.to(dtype_of(self.layer)), **layer_kwargs)
-            hidden = output[0] if isinstance(output, tuple) else output
-        return self.norm(hidden).to(dtype)
+        return self.norm(self.through_layer(hidden, **layer_kwargs)).to(dtype)
+
+    def through_layer(self, hidden: Tensor, **layer_kwargs: Any) -> Tensor:
+        """The states that the norm takes, of the same shape; as they are where there is no layer.
+
+        Args:
+            hidden: as in `forward`.
+            layer_kwargs: likewise.
+        """
+        if self.layer is None:
+            return hidden
+        return called(self.layer, hidden.to(dtype_of(self.layer)), layer_kwargs)
 
     def head_weight(self, backbone: PreTrainedModel) -> Tensor:
         """The weight of the exit's head, [vocabulary, hidden]: its own, else the backbone's.
@@ -203,6 +212,44 @@ def build_exits(
         for depth in depths:
             exits.at(depth).norm.requires_grad_(False)
     return exits
+
+
+def read_submodels(
+    backbone: PreTrainedModel, depths: Sequence[int], exits: Exits | None, **inputs: Any
+) -> list[tuple[Tensor, nn.Module]]:
+    """Several sub-models and the full one, read off one pass through the backbone.
+
+    Args:
+        backbone: the full model.
+        depths: of the sub-models, ascending.
+        exits: that read there; without them the backbone's own norm and head do.
+        inputs: of the decoder, as in `read_depths`.
+
+    Returns:
+        For each depth, and last for the full model, the hidden states [batch, length, hidden] that
+        the head takes, and the head.
+
+    Raises:
+        BadInput: wrong depths, or an exit that is not there.
+    """
+    taps = read_depths(backbone, depths, **inputs)
+    found: list[tuple[Tensor, nn.Module]] = []
+    for depth, tap in taps.at.items():
+        exit = None if exits is None else exits.at(depth)
+        if exit is None:
+            found.append((norm_of(backbone)(tap.hidden), head_of(backbone)))
+        else:
+            states = exit(tap.hidden, **tap.layer_kwargs)
+            found.append((states, exit.head or head_of(backbone)))
+    assert taps.final is not None
+    return [*found, (taps.final, head_of(backbone))]
+
+
+def called(layer: nn.Module, hidden: Tensor, arguments: dict[str, Any]) -> Tensor:
+    """The states that a decoder layer returns, which in some families come with more."""
+    output = layer(hidden, **arguments)
+    found: Tensor = output[0] if isinstance(output, tuple) else output
+    return found
 
 
 def dtype_of(module: nn.Module) -> torch.dtype:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from belvedere.errors import BadInput
+from belvedere.errors import BadInput, unwritable
 from belvedere.submodels.backbone import head_of
 from belvedere.submodels.checkpoints import Checkpoint
 
@@ -37,11 +37,7 @@ def export(checkpoint: Checkpoint, depth: int, output: Path, shard_size: str = "
         checkpoint.tokenizer.save_pretrained(output)
         (output / CARD).write_text(card(checkpoint, depth, model), encoding="utf-8")
     except OSError as error:
-        raise BadInput(
-            f"cannot be written ({error.strerror or error})",
-            where=str(output),
-            remedy="free some space or choose another folder",
-        ) from error
+        raise unwritable(output, error, "free some space or choose another folder") from error
 
 
 def check_output(output: Path) -> None:

@@ -136,14 +136,14 @@ def split_of(raw: dict[str, Any] | None, folder: Path) -> str:
     """
     parts = (raw or {}).get("pretokenizers", [raw or {}])
     kinds = [part.get("type") for part in parts]
-    pattern = str(parts[0].get("pattern", ""))
+    pattern = (parts[0].get("pattern") or {}).get("Regex", "")
     if kinds == ["ByteLevel"] and parts[0].get("use_regex"):
         return "gpt-2"
     if kinds == ["Digits", "ByteLevel"] and parts[0].get("individual_digits"):
         return "smollm"
-    if kinds == ["Split", "ByteLevel"] and r"\p{N}{1,3}" in pattern.replace("\\\\", "\\"):
+    if kinds == ["Split", "ByteLevel"] and r"\p{N}{1,3}" in pattern:
         return "llama-bpe"
-    if kinds == ["Split", "ByteLevel"] and r"\p{N}|" in pattern.replace("\\\\", "\\"):
+    if kinds == ["Split", "ByteLevel"] and r"\p{N}|" in pattern:
         return "qwen2"
     raise BadInput(
         "the tokenizer splits text in a way of its own", where=str(folder), remedy=OWN_CONVERTER

@@ -1,6 +1,8 @@
 """Loads a backbone and its tokenizer by name, or says in one line what is missing."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -119,11 +121,22 @@ def safetensors_header(file: Path) -> dict[str, str]:
     Raises:
         BadInput: the file is missing, cut off or of another format.
     """
+    with opened_safetensors(file) as opened:
+        return opened.metadata() or {}
+
+
+@contextmanager
+def opened_safetensors(file: Path) -> Iterator[Any]:
+    """A safetensors file whose tensors are read when they are asked for.
+
+    Raises:
+        BadInput: the file is missing, cut off or of another format.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(file, "pt") as opened:
-            return opened.metadata() or {}
+            yield opened
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise BadInput(
             f"cannot be read as safetensors ({str(error).splitlines()[0]})",

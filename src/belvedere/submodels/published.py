@@ -6,18 +6,17 @@ a head where heads are not tied; without layers the numbers are one less. Backbo
 the same files.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from belvedere.errors import BadInput
 from belvedere.submodels.exits import ExitConfig, Exits, build_exits
-from belvedere.submodels.loading import Backbone
+from belvedere.submodels.loading import Backbone, opened_safetensors
 
 NESTED = "nested_llama"
 PREFIX = "model.exit_modules."
@@ -31,26 +30,26 @@ OWN = (
 """What their configuration has beside Llama's."""
 
 
-def is_nested(name: str) -> bool:
-    """Whether a folder or hub name is a checkpoint of their class."""
+def nested_config(name: str) -> dict[str, Any] | None:
+    """The configuration of a folder or hub name, if it is a checkpoint of their class."""
+    raw: dict[str, Any]
     try:
         raw, _ = PreTrainedConfig.get_config_dict(name)
     except (OSError, ValueError):
-        return False
-    return bool(raw.get("model_type") == NESTED)
+        return None
+    return raw if raw.get("model_type") == NESTED else None
 
 
-def load_nested(load: Backbone) -> tuple[PreTrainedModel, Exits]:
+def load_nested(load: Backbone, raw: Mapping[str, Any]) -> tuple[PreTrainedModel, Exits]:
     """The backbone and the exits of a checkpoint of their class.
 
     Args:
         load: its name, dtype and attention implementation.
+        raw: its configuration, of `nested_config`.
 
     Raises:
         BadInput: exits that it names are not there, or of another shape.
     """
-    raw: dict[str, Any]
-    raw, _ = PreTrainedConfig.get_config_dict(load.name)
     tied = raw.get("tie_exit_lm_head")
     tied = raw.get("tie_word_embeddings", False) if tied is None else tied
     depths = tuple(raw.get("exit_layer_indices") or ())
@@ -90,14 +89,7 @@ def tensors_of(load: Backbone) -> Iterator[tuple[str, Tensor]]:
 
         folder = Path(snapshot_download(load.name, allow_patterns=["*.safetensors"]))
     for file in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(file, "pt") as opened:
-                for key in opened.keys():  # noqa: SIM118 - it is no dictionary
-                    if key.startswith(PREFIX):
-                        yield key, opened.get_tensor(key)
-        except SafetensorError as error:
-            raise BadInput(
-                f"cannot be read as safetensors ({str(error).splitlines()[0]})",
-                where=str(file),
-                remedy="give a complete checkpoint",
-            ) from error
+        with opened_safetensors(file) as opened:
+            for key in opened.keys():  # noqa: SIM118 - it is no dictionary
+                if key.startswith(PREFIX):
+                    yield key, opened.get_tensor(key)

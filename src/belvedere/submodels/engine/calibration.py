@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from belvedere.errors import BadInput
-from belvedere.submodels.backbone import decoder_inputs, head_of, norm_of, read_depths
-from belvedere.submodels.exits import Exits
+from belvedere.submodels.backbone import decoder_inputs
+from belvedere.submodels.exits import Exits, read_submodels
 
 FILE = "thresholds.json"
 NEVER = 2.0
@@ -96,20 +96,11 @@ def compared(
     sure: list[Tensor] = []
     right: list[Tensor] = []
     for batch in batches:
-        taps = read_depths(model, depths, **decoder_inputs(batch))
-        assert taps.final is not None
         counted = batch["labels"].flatten() >= 0
-        wanted = [top(head_of(model), taps.final.flatten(0, 1)[counted])[0]]
-        found = []
-        for depth, tap in taps.at.items():
-            exit = exits.at(depth) if exits is not None else None
-            states = (
-                norm_of(model)(tap.hidden) if exit is None else exit(tap.hidden, **tap.layer_kwargs)
-            )
-            head = head_of(model) if exit is None or exit.head is None else exit.head
-            found.append(top(head, states.flatten(0, 1)[counted]))
+        read = read_submodels(model, depths, exits, **decoder_inputs(batch))
+        *found, full = [top(head, states.flatten(0, 1)[counted]) for states, head in read]
         sure.append(torch.stack([share for _, share in found]).cpu())
-        right.append(torch.stack([tokens == wanted[0] for tokens, _ in found]).cpu())
+        right.append(torch.stack([tokens == full[0] for tokens, _ in found]).cpu())
     if not sure:
         raise BadInput("there is no text to calibrate on", where="data", remedy="give some")
     return torch.cat(sure, 1), torch.cat(right, 1)

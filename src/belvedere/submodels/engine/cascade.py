@@ -21,7 +21,7 @@ from belvedere.submodels.backbone import (
     norm_of,
     validate_depths,
 )
-from belvedere.submodels.exits import Exit, Exits
+from belvedere.submodels.exits import Exit, Exits, called
 
 UNLIMITED = 2**31
 MASKS = ("sdpa", "eager")
@@ -145,7 +145,8 @@ class Cascade:
         self.model = model
         self.stops = (*cuts, len(layers))
         self.stages = [layers[start:stop] for start, stop in pairwise((0, *self.stops))]
-        self.exits: list[Exit | None] = [exits.at(depth) if exits else None for depth in cuts]
+        # None where the model's own norm and head read, as at the full depth.
+        self.exits: list[Exit | None] = [*(exits.at(d) if exits else None for d in cuts), None]
         self.windows = [window_of(model, layer) for layer in range(len(layers))]
         self.frame = frame or RotaryFrame(model)
         self.norm, self.head = norm_of(model), head_of(model)
@@ -182,7 +183,7 @@ class Cascade:
 
     def layer_of_exit(self, stage: int) -> nn.Module | None:
         """The exit's own layer at the end of a stage, if it has one."""
-        exit = self.exits[stage] if stage < len(self.exits) else None
+        exit = self.exits[stage]
         return None if exit is None else exit.layer
 
     def through_exit(
@@ -191,15 +192,14 @@ class Cascade:
         """States through the layer of the exit at the end of a stage.
 
         Args:
-            stage: its number; its exit has a layer.
+            stage: its number; it has an exit.
             hidden: [batch, length, hidden], of the backbone at that depth.
             arguments: as in `run`.
         """
-        layer = self.layer_of_exit(stage)
-        assert layer is not None
-        dtype = next(layer.parameters()).dtype
+        exit = self.exits[stage]
+        assert exit is not None
         window = self.windows[self.stops[stage]]  # it stands for the backbone's next layer
-        return called(layer, hidden.to(dtype), arguments(window))
+        return exit.through_layer(hidden, **arguments(window))
 
     def logits(self, stage: int, hidden: Tensor) -> Tensor:
         """Logits [batch, length, vocabulary] at the end of a stage.
@@ -208,18 +208,11 @@ class Cascade:
             stage: its number.
             hidden: [batch, length, hidden], behind the exit's layer where it has one.
         """
-        exit = self.exits[stage] if stage < len(self.exits) else None
+        exit = self.exits[stage]
         norm = self.norm if exit is None else exit.norm
         head = self.head if exit is None or exit.head is None else exit.head
         found: Tensor = head(norm(hidden).to(head.weight.dtype))
         return found
-
-
-def called(layer: nn.Module, hidden: Tensor, arguments: dict[str, Any]) -> Tensor:
-    """The states that a layer returns, which in some families come with more."""
-    output = layer(hidden, **arguments)
-    found: Tensor = output[0] if isinstance(output, tuple) else output
-    return found
 
 
 def window_of(model: PreTrainedModel, layer: int) -> int | None:

@@ -73,17 +73,22 @@ def decoding_of(
     if name == "confident":
         return _confident(checkpoint, thresholds, frame)
     depth = exit if exit is not None else _default_exit(checkpoint, name)
-    if depth not in checkpoint.depths:
-        there = ", ".join(map(str, checkpoint.depths))
-        raise BadInput(
-            f"the checkpoint has no exit {depth}", where="exit", remedy=f"choose one of {there}"
-        )
+    check_exit(checkpoint, depth, "exit")
     cascade = cut(checkpoint, (depth,), frame)
     if name == "exit":
         return Decoding(name, cascade, partial(fixed, stage=0))
     layers = depth + (cascade.layer_of_exit(0) is not None)
     drafting = Drafting(cost=layers / checkpoint.layers)
     return Decoding(name, cascade, partial(speculative, stage=0, drafting=drafting), drafting)
+
+
+def check_exit(checkpoint: Checkpoint, depth: int, key: str) -> None:
+    """Raise `BadInput` if a checkpoint lacks an exit that the setting ``key`` names."""
+    if depth not in checkpoint.depths:
+        there = ", ".join(map(str, checkpoint.depths))
+        raise BadInput(
+            f"the checkpoint has no exit {depth}", where=key, remedy=f"choose one of {there}"
+        )
 
 
 def cut(checkpoint: Checkpoint, depths: Sequence[int], frame: Frame | None) -> Cascade:
@@ -107,12 +112,7 @@ def _confident(
         # Exits that no token may leave at only cost time.
         thresholds = {depth: value for depth, value in thresholds.items() if value <= 1}
     for depth, value in thresholds.items():
-        if depth not in checkpoint.depths:
-            there = ", ".join(map(str, checkpoint.depths))
-            raise BadInput(
-                f"the checkpoint has no exit {depth}", where="thresholds",
-                remedy=f"choose from {there}",
-            )  # fmt: skip
+        check_exit(checkpoint, depth, "thresholds")
         if not 0 <= value <= 1:
             raise BadInput(
                 f"a threshold of {value}", where=f"thresholds.{depth}", remedy="give 0 to 1"

@@ -102,9 +102,8 @@ def generate(
         counts, tokens, depths = new.counts.tolist(), new.tokens.tolist(), new.depths.tolist()
         for row in session.alive.nonzero()[:, 0].tolist():
             before = len(written[row])
-            added = tokens[row][: counts[row]]
-            end = length_of(written[row] + added, before, end_ids, max_new_tokens)
-            written[row] += added
+            written[row] += tokens[row][: counts[row]]
+            end = length_of(written[row], before, end_ids, max_new_tokens)
             if ends is not None:
                 cut = ends(row, written[row][:end])
                 end = cut if cut is not None else end
