@@ -46,7 +46,10 @@ def write_about(config: DictConfig) -> None:
     checkpoint = Checkpoint(
         model.decoder, None, tokenizer, folder, config.checkpoint, report_of(folder)
     )
-    decoding = decoding_of(checkpoint, config.decoding, config.exit, thresholds_of(config), frame)
+    decoding = decoding_of(
+        checkpoint, config.decoding, config.exit, thresholds_of(config), frame,
+        compile=config.compile,
+    )  # fmt: skip
     choose = Chooser(
         instantiate(config.sampling),
         torch.Generator(device).manual_seed(config.seed),

@@ -182,7 +182,9 @@ def writer_of(config: DictConfig) -> Writer:
     device = device_of(config.device)
     sampling = instantiate(config.sampling)
     checkpoint = loaded(config, device)
-    decoding = decoding_of(checkpoint, config.decoding, config.exit, thresholds_of(config))
+    decoding = decoding_of(
+        checkpoint, config.decoding, config.exit, thresholds_of(config), compile=config.compile
+    )
     generator = torch.Generator(device).manual_seed(config.seed)
     format = config.format
     if config.prompt is None and config.file is None and format == "plain":

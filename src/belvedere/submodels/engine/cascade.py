@@ -5,10 +5,17 @@ the backbone's decoder gives them. A stage ends where an exit reads, the last on
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from itertools import pairwise
 from typing import Any, Protocol
 
+import torch
+import torch._inductor.config as inductor
 from torch import Tensor, nn
 from transformers import Cache, DynamicCache, EncoderDecoderCache, PreTrainedModel
 
@@ -24,8 +31,76 @@ from belvedere.submodels.backbone import (
 from belvedere.submodels.exits import Exit, Exits, called
 
 UNLIMITED = 2**31
+ANY_WIDTH = {"decompose_mm_pass": {"cpu_max_other_dimension_decomposition": 2**20}}
+"""Inductor's setting for products of one row on a processor, which the usual libraries do slowly:
+loops of its own, up to this width of a matrix."""
+RECOMPILED = 8
+"""How often one stage may be compiled, for other numbers of sequences, columns and rooms."""
 MASKS = ("sdpa", "eager")
 """Attention implementations that take a mask of any form, which holes between columns need."""
+
+
+@dataclass
+class Passing:
+    """What columns that pass through layers come with, beside their states.
+
+    Attributes:
+        positions: [batch, length], in their sequences.
+        masks: what they may attend to, by the attention window of a layer.
+        cache: of the layers; it knows which columns they are.
+    """
+
+    positions: Tensor
+    masks: Mapping[int | None, Tensor | None]
+    cache: Cache
+
+
+class Passes(Protocol):
+    """The ways through a cascade, as `Cascade` has them itself or compiled."""
+
+    @property
+    def run(self) -> Callable[[int, Tensor, Passing], Tensor]:
+        """States through the layers of a stage."""
+
+    @property
+    def through_exit(self) -> Callable[[int, Tensor, Passing], Tensor]:
+        """States through the layer of the exit at the end of a stage."""
+
+    @property
+    def logits(self) -> Callable[[int, Tensor], Tensor]:
+        """States at the end of a stage to logits."""
+
+
+class Compiled:
+    """The ways through a cascade, compiled the first time that each is gone.
+
+    Args:
+        cascade: whose ways they are.
+    """
+
+    def __init__(self, cascade: "Cascade") -> None:
+        # Stages share the code that is compiled for each, so it is compiled more often than usual.
+        limit = RECOMPILED * len(cascade.stages)
+        # The weights are not going to be others, so nothing has to look whether they are.
+        options: dict[str, Any] = {
+            "guard_filter_fn": torch.compiler.skip_guard_on_inbuilt_nn_modules_unsafe
+        }
+        if cascade.model.device.type == "cpu":
+            check_compiler()
+            options |= {"cpp_wrapper": True, "post_grad_fusion_options": ANY_WIDTH}
+            with inductor.patch(post_grad_fusion_options=ANY_WIDTH):
+                import_module("torch._inductor.compile_fx")  # it reads the width once for all
+        self.run, self.through_exit, self.logits = (
+            torch.compile(
+                way,
+                fullgraph=True,
+                dynamic=False,
+                options=options,
+                isolate_recompiles=True,
+                recompile_limit=limit,
+            )
+            for way in (cascade.run, cascade.through_exit, cascade.logits)
+        )
 
 
 class Frame(Protocol):
@@ -119,6 +194,7 @@ class Cascade:
 
     Attributes:
         stops: the depths at which stages end; the last is the full one.
+        compiled: the ways of few columns, where these are to be compiled.
 
     Raises:
         BadInput: wrong depths, exits that are not there, an attention implementation without
@@ -150,6 +226,26 @@ class Cascade:
         self.windows = [window_of(model, layer) for layer in range(len(layers))]
         self.frame = frame or RotaryFrame(model)
         self.norm, self.head = norm_of(model), head_of(model)
+        self.compiled: Compiled | None = None
+
+    def compile(self) -> "Cascade":
+        """Compile the passes of few columns, which new tokens take; returns the cascade.
+
+        It happens with the first tokens and takes up to a minute.
+
+        Raises:
+            BadInput: there is no compiler.
+        """
+        self.compiled = Compiled(self)
+        return self
+
+    @property
+    def slots(self) -> int:
+        """Of a cache that layers and exits write to."""
+        exits = [exit.layer for exit in self.exits if exit is not None and exit.layer is not None]
+        layers = [layer for stage in self.stages for layer in stage] + exits
+        found = [getattr(part, "layer_idx", 0) for layer in layers for part in layer.modules()]
+        return 1 + max(found)
 
     @property
     def context(self) -> int:
@@ -168,17 +264,19 @@ class Cascade:
             raise BadInput(f"no stage ends at depth {depth}", remedy=f"choose one of {there}")
         return self.stops.index(depth)
 
-    def run(self, stage: int, hidden: Tensor, arguments: Callable[[int | None], Any]) -> Tensor:
+    def run(self, stage: int, hidden: Tensor, passing: Passing) -> Tensor:
         """States through the layers of a stage.
 
         Args:
             stage: its number.
             hidden: [batch, length, hidden].
-            arguments: what a layer with such an attention window is called with.
+            passing: what they come with.
         """
+        common = self.frame.arguments(hidden, passing.positions, passing.cache)
         first = 0 if stage == 0 else self.stops[stage - 1]
         for number, layer in enumerate(self.stages[stage], start=first):
-            hidden = called(layer, hidden, arguments(self.windows[number]))
+            mask = passing.masks[self.windows[number]]
+            hidden = called(layer, hidden, {"attention_mask": mask, **common})
         return hidden
 
     def layer_of_exit(self, stage: int) -> nn.Module | None:
@@ -186,20 +284,19 @@ class Cascade:
         exit = self.exits[stage]
         return None if exit is None else exit.layer
 
-    def through_exit(
-        self, stage: int, hidden: Tensor, arguments: Callable[[int | None], Any]
-    ) -> Tensor:
+    def through_exit(self, stage: int, hidden: Tensor, passing: Passing) -> Tensor:
         """States through the layer of the exit at the end of a stage.
 
         Args:
             stage: its number; it has an exit.
             hidden: [batch, length, hidden], of the backbone at that depth.
-            arguments: as in `run`.
+            passing: what they come with.
         """
         exit = self.exits[stage]
         assert exit is not None
-        window = self.windows[self.stops[stage]]  # it stands for the backbone's next layer
-        return exit.through_layer(hidden, **arguments(window))
+        common = self.frame.arguments(hidden, passing.positions, passing.cache)
+        mask = passing.masks[self.windows[self.stops[stage]]]  # it stands for the next layer
+        return exit.through_layer(hidden, attention_mask=mask, **common)
 
     def logits(self, stage: int, hidden: Tensor) -> Tensor:
         """Logits [batch, length, vocabulary] at the end of a stage.
@@ -213,6 +310,17 @@ class Cascade:
         head = self.head if exit is None or exit.head is None else exit.head
         found: Tensor = head(norm(hidden).to(head.weight.dtype))
         return found
+
+
+def check_compiler() -> None:
+    """Raise `BadInput` if there is no C++ compiler, by the name that PyTorch looks for."""
+    name = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(name) is None:
+        raise BadInput(
+            f"compiling needs a C++ compiler, and there is no {name}",
+            where="compile",
+            remedy="install it or leave compile=false",
+        )
 
 
 def window_of(model: PreTrainedModel, layer: int) -> int | None:

@@ -40,6 +40,8 @@ def decoding_of(
     exit: int | None = None,
     thresholds: Mapping[int, float] | None = None,
     frame: Frame | None = None,
+    *,
+    compile: bool = False,
 ) -> Decoding:
     """A way to decode with a checkpoint.
 
@@ -50,9 +52,10 @@ def decoding_of(
         exit: the depth, for "exit" (by default the deepest) and for "speculative".
         thresholds: for "confident", by depth; by default those stored with the checkpoint.
         frame: what is around the layers, for a model that is not of Llama's kind.
+        compile: what new tokens pass through, which takes up to a minute before the first ones.
 
     Raises:
-        BadInput: no such way, exit or thresholds.
+        BadInput: no such way, exit or thresholds, or nothing to compile with.
     """
     if name not in DECODINGS:
         raise BadInput(
@@ -68,18 +71,8 @@ def decoding_of(
                 f"decoding={name} has no {key}", where=key,
                 remedy=f"leave it out, or use decoding={' or '.join(ways)}",
             )  # fmt: skip
-    if name == "full":
-        return Decoding(name, cut(checkpoint, (), frame), partial(fixed, stage=0))
-    if name == "confident":
-        return _confident(checkpoint, thresholds, frame)
-    depth = exit if exit is not None else _default_exit(checkpoint, name)
-    check_exit(checkpoint, depth, "exit")
-    cascade = cut(checkpoint, (depth,), frame)
-    if name == "exit":
-        return Decoding(name, cascade, partial(fixed, stage=0))
-    layers = depth + (cascade.layer_of_exit(0) is not None)
-    drafting = Drafting(cost=layers / checkpoint.layers)
-    return Decoding(name, cascade, partial(speculative, stage=0, drafting=drafting), drafting)
+    cascade, strategy, drafting = _chosen(checkpoint, name, exit, thresholds, frame)
+    return Decoding(name, cascade.compile() if compile else cascade, strategy, drafting)
 
 
 def check_exit(checkpoint: Checkpoint, depth: int, key: str) -> None:
@@ -104,9 +97,34 @@ def _default_exit(checkpoint: Checkpoint, name: str) -> int:
     return min(checkpoint.depths, key=lambda d: abs(d - DRAFT_SHARE * checkpoint.layers))
 
 
-def _confident(
-    checkpoint: Checkpoint, thresholds: Mapping[int, float] | None, frame: Frame | None
-) -> Decoding:
+def _chosen(
+    checkpoint: Checkpoint,
+    name: str,
+    exit: int | None,
+    thresholds: Mapping[int, float] | None,
+    frame: Frame | None,
+) -> tuple[Cascade, Strategy, Drafting | None]:
+    if name == "full":
+        return cut(checkpoint, (), frame), partial(fixed, stage=0), None
+    if name == "confident":
+        found = _thresholds(checkpoint, thresholds)
+        depths = sorted(found)
+        values = [found[depth] for depth in depths]
+        return cut(checkpoint, depths, frame), partial(confident, thresholds=values), None
+    depth = exit if exit is not None else _default_exit(checkpoint, name)
+    check_exit(checkpoint, depth, "exit")
+    cascade = cut(checkpoint, (depth,), frame)
+    if name == "exit":
+        return cascade, partial(fixed, stage=0), None
+    layers = depth + (cascade.layer_of_exit(0) is not None)
+    drafting = Drafting(cost=layers / checkpoint.layers)
+    return cascade, partial(speculative, stage=0, drafting=drafting), drafting
+
+
+def _thresholds(
+    checkpoint: Checkpoint, thresholds: Mapping[int, float] | None
+) -> Mapping[int, float]:
+    """Those that are given, or those stored with the checkpoint. Raises `BadInput`."""
     if thresholds is None:
         thresholds = Calibration.load(checkpoint.folder).thresholds
         # Exits that no token may leave at only cost time.
@@ -117,7 +135,4 @@ def _confident(
             raise BadInput(
                 f"a threshold of {value}", where=f"thresholds.{depth}", remedy="give 0 to 1"
             )
-    depths = sorted(thresholds)
-    values = [thresholds[depth] for depth in depths]
-    cascade = cut(checkpoint, depths, frame)
-    return Decoding("confident", cascade, partial(confident, thresholds=values))
+    return thresholds

@@ -6,7 +6,6 @@ through it with all others that wait, in one pass. So what is in the cache at an
 full model would have put there.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +14,13 @@ from torch import Tensor
 from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
-from belvedere.submodels.engine.cascade import Cascade, unsupported
+from belvedere.submodels.engine.cascade import Cascade, Passes, Passing, unsupported
 
 ROOM = 16
 """Columns beyond the longest answer: drafts may come after the last token."""
+LEAST_ROOM = 256
+"""Compiled passes are made for one number of columns, to all of which they attend: this one, or it
+doubled as often as the columns need it."""
 GAPS = 0.25
 """Share of columns in no sequence at which a batch is put together anew."""
 PROBE = 3
@@ -29,11 +31,19 @@ CLOSE = 1e-3
 
 @dataclass
 class Span:
-    """The columns that are passing through a layer, and how many there is room for."""
+    """The columns that are passing through a layer, and how many there is room for.
+
+    Attributes:
+        start, stop: of the columns.
+        capacity: the room.
+        columns: their numbers as a tensor, in passes that are compiled: then all columns that there
+            is room for are given to the layer, and the shapes are always the same.
+    """
 
     start: int = 0
     stop: int = 0
     capacity: int = 0
+    columns: Tensor | None = None
 
 
 class ColumnLayer(CacheLayerMixin):
@@ -53,17 +63,22 @@ class ColumnLayer(CacheLayerMixin):
             (*states.shape[:2], self.span.capacity, states.shape[3])
             for states in (key_states, value_states)
         ]
-        self.keys, self.values = key_states.new_empty(shapes[0]), value_states.new_empty(shapes[1])
+        # Zeros, as columns that nothing attends to still take part, and might be no numbers.
+        self.keys, self.values = key_states.new_zeros(shapes[0]), value_states.new_zeros(shapes[1])
         self.is_initialized = True
 
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Write columns; returns keys and values of all columns up to these."""
+        """Write columns; returns keys and values of all columns up to these, or all there are."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         assert self.keys is not None
         assert self.values is not None
+        if self.span.columns is not None:
+            self.keys.index_copy_(2, self.span.columns, key_states)
+            self.values.index_copy_(2, self.span.columns, value_states)
+            return self.keys, self.values
         at = slice(self.span.start, self.span.stop)
         self.keys[:, :, at], self.values[:, :, at] = key_states, value_states
         return self.keys[:, :, : self.span.stop], self.values[:, :, : self.span.stop]
@@ -114,6 +129,8 @@ class Session:
 
     def __init__(self, cascade: Cascade, batch: int, capacity: int) -> None:
         self.cascade = cascade
+        if cascade.compiled is not None:
+            capacity = max(LEAST_ROOM, 1 << (capacity - 1).bit_length())
         device = cascade.model.device
         self.columns = 0
         self.ids = torch.zeros(batch, capacity, dtype=torch.long, device=device)
@@ -121,6 +138,7 @@ class Session:
         self.real = torch.zeros(batch, capacity, dtype=torch.bool, device=device)
         self.lengths = torch.zeros(batch, dtype=torch.long, device=device)
         self.alive = torch.ones(batch, dtype=torch.bool, device=device)
+        self.numbers = torch.arange(capacity, device=device)
         self.goals: Tensor | None = None
         self.first: Tensor | None = None
         self.whole = True  # whether every token so far is real: then masks are simple
@@ -131,7 +149,8 @@ class Session:
         self.read_by = [0] * stages
         self.behind: list[Tensor | None] = [None] * stages
         self.span = Span(capacity=capacity)
-        self.cache = Cache(layer_class_to_replicate=lambda: ColumnLayer(self.span))  # type: ignore[arg-type]
+        # All at once: what is compiled for a cache with fewer would have to be compiled again.
+        self.cache = Cache([ColumnLayer(self.span) for _ in range(cascade.slots)])
 
     @property
     def capacity(self) -> int:
@@ -178,7 +197,7 @@ class Session:
         hidden = self._advance(stage)
         if self.cascade.layer_of_exit(stage) is not None:
             hidden = self._through_exit(stage)
-        return self.cascade.logits(stage, hidden[:, -last:])
+        return self._passes.logits(stage, varied(hidden[:, -last:].contiguous(), 1))
 
     def keep(self, columns: int, accepted: Tensor) -> None:
         """Take back the columns from a number on, but for those that are accepted.
@@ -254,7 +273,8 @@ class Session:
             self.pending[number] = []
             start = self.done[number]
             self.done[number] = start + hidden.shape[1]
-            hidden = self.cascade.run(number, hidden, self._arguments(hidden, start))
+            passing = self._passing(hidden, start)
+            hidden = self._passes.run(number, hidden, passing)
             if number + 1 < len(self.pending):
                 self.pending[number + 1].append(hidden)
             if self.cascade.layer_of_exit(number) is not None:
@@ -269,35 +289,54 @@ class Session:
         self.waiting[stage] = []
         start = self.read_by[stage]
         self.read_by[stage] = start + hidden.shape[1]
-        return self.cascade.through_exit(stage, hidden, self._arguments(hidden, start))
+        passing = self._passing(hidden, start)
+        return self._passes.through_exit(stage, hidden, passing)
 
-    def _arguments(self, hidden: Tensor, start: int) -> Callable[[int | None], dict[str, Any]]:
-        """What layers are called with for columns from a number on, by their attention window."""
+    @property
+    def _passes(self) -> Passes:
+        """The ways that the columns go that are passing now."""
+        compiled = self.cascade.compiled
+        return self.cascade if self.span.columns is None or compiled is None else compiled
+
+    def _passing(self, hidden: Tensor, start: int) -> Passing:
+        """What states of columns from a number on come with."""
         stop = start + hidden.shape[1]
+        few = start > 0 and stop - start <= ROOM
+        numbers = self.numbers[start:stop]
         self.span.start, self.span.stop = start, stop
-        common = self.cascade.frame.arguments(hidden, self.positions[:, start:stop], self.cache)
-        masks: dict[int | None, Tensor | None] = {}
+        self.span.columns = numbers if few and self.cascade.compiled is not None else None
+        masks = {
+            window: self._mask(numbers, window, hidden.dtype)
+            for window in set(self.cascade.windows)
+        }
+        positions = self.positions[:, start:stop].contiguous()
+        if self.span.columns is not None:
+            varied(hidden, 1), varied(positions, 1), varied(numbers, 0)
+            for mask in masks.values():
+                assert mask is not None
+                varied(mask, 2)
+        return Passing(positions, masks, self.cache)
 
-        def arguments(window: int | None) -> dict[str, Any]:
-            if window not in masks:
-                masks[window] = self._mask(start, stop, window, hidden.dtype)
-            return {"attention_mask": masks[window], **common}
+    def _mask(self, new: Tensor, window: int | None, dtype: torch.dtype) -> Tensor | None:
+        """[batch, 1, new, all] of what new columns may see; None where nothing needs to be said.
 
-        return arguments
-
-    def _mask(self, start: int, stop: int, window: int | None, dtype: torch.dtype) -> Tensor | None:
-        """[batch, 1, new, all] of what new columns may see; None where nothing needs to be said."""
-        reaches = window is None or stop <= window
-        alone = stop - start == 1 or (start == 0 and self.cascade.implementation == "sdpa")
-        if self.whole and reaches and alone:
+        Args:
+            new: their numbers.
+            window: of the attention.
+            dtype: of the states.
+        """
+        span, eager = self.span, self.span.columns is None
+        reaches = window is None or span.stop <= window
+        alone = len(new) == 1 or (span.start == 0 and self.cascade.implementation == "sdpa")
+        if eager and self.whole and reaches and alone:
             return None  # one token sees all; several from the start are causal by themselves
-        columns = torch.arange(stop, device=self.real.device)
-        new = columns[start:, None]
-        sees = self.real[:, None, :stop] & (columns <= new)
+        end = span.stop if eager else span.capacity
+        columns, own = self.numbers[:end], new[:, None]
+        sees = self.real[:, None, :end] & (columns <= own)
         if window is not None:
             at = self.positions
-            sees &= at[:, None, :stop] > at[:, start:stop, None] - window
-        sees |= columns == new  # what is not real sees itself, as attention to nothing is no number
+            sees &= at[:, None, :end] > at[:, span.start : span.stop, None] - window
+        sees |= columns == own  # what is not real sees itself, as attention to nothing is no number
         if self.cascade.implementation == "sdpa":
             return sees[:, None]
         unseen = torch.finfo(dtype).min
@@ -315,6 +354,13 @@ class Session:
             cropped(waiting, done, columns)
             for waiting, done in zip(self.waiting, self.read_by, strict=True)
         ]
+
+
+def varied(states: Tensor, dimension: int) -> Tensor:
+    """Have one program compiled for all sizes of a dimension above 1, which has its own."""
+    if states.shape[dimension] > 1:
+        torch._dynamo.maybe_mark_dynamic(states, dimension)
+    return states
 
 
 def joined(parts: list[Tensor]) -> Tensor:
