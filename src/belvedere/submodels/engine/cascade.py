@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from itertools import pairwise
 from typing import Any, Protocol
@@ -31,9 +32,11 @@ from belvedere.submodels.backbone import (
 from belvedere.submodels.exits import Exit, Exits, called
 
 UNLIMITED = 2**31
-ANY_WIDTH = {"decompose_mm_pass": {"cpu_max_other_dimension_decomposition": 2**20}}
-"""Inductor's setting for products of one row on a processor, which the usual libraries do slowly:
-loops of its own, up to this width of a matrix."""
+FEW = 13
+"""Columns that compiled passes take at most: the longest drafts and the token before them."""
+SMALL = 2**20
+"""Bytes of a matrix that stays in the cache of a core, and may be read once for each column."""
+ANY_WIDTH = 2**20
 RECOMPILED = 8
 """How often one stage may be compiled, for other numbers of sequences, columns and rooms."""
 MASKS = ("sdpa", "eager")
@@ -76,31 +79,68 @@ class Compiled:
 
     Args:
         cascade: whose ways they are.
+
+    Attributes:
+        small: whether the matrices are so small that products of a few rows are loops, too.
+
+    Raises:
+        BadInput: there is nothing to compile with.
     """
 
     def __init__(self, cascade: "Cascade") -> None:
-        # Stages share the code that is compiled for each, so it is compiled more often than usual.
-        limit = RECOMPILED * len(cascade.stages)
+        compile: Any = torch.compile
+        if "isolate_recompiles" not in inspect.signature(compile).parameters:
+            raise BadInput(
+                f"PyTorch {torch.__version__} cannot compile stages apart from each other",
+                where="compile",
+                remedy="install a newer one or leave compile=false",
+            )
+        weights = [w for stage in cascade.stages for layer in stage for w in layer.parameters()]
+        self.small = max(w.numel() * w.element_size() for w in weights) <= SMALL
         # The weights are not going to be others, so nothing has to look whether they are.
         options: dict[str, Any] = {
             "guard_filter_fn": torch.compiler.skip_guard_on_inbuilt_nn_modules_unsafe
         }
         if cascade.model.device.type == "cpu":
             check_compiler()
-            options |= {"cpp_wrapper": True, "post_grad_fusion_options": ANY_WIDTH}
-            with inductor.patch(post_grad_fusion_options=ANY_WIDTH):
-                import_module("torch._inductor.compile_fx")  # it reads the width once for all
-        self.run, self.through_exit, self.logits = (
-            torch.compile(
-                way,
-                fullgraph=True,
-                dynamic=False,
-                options=options,
-                isolate_recompiles=True,
-                recompile_limit=limit,
-            )
-            for way in (cascade.run, cascade.through_exit, cascade.logits)
-        )
+            options |= {"cpp_wrapper": True, **products_as_loops(FEW if self.small else 1)}
+        compile = partial(
+            compile, fullgraph=True, dynamic=False, options=options, isolate_recompiles=True,
+            recompile_limit=RECOMPILED * len(cascade.stages),
+        )  # fmt: skip
+        self.run: Callable[[int, Tensor, Passing], Tensor] = compile(cascade.run)
+        self.through_exit: Callable[[int, Tensor, Passing], Tensor] = compile(cascade.through_exit)
+        self.logits: Callable[[int, Tensor], Tensor] = compile(cascade.logits)
+
+    def varied(self, states: Tensor, dimension: int) -> Tensor:
+        """Have one program made for all sizes of a dimension above 1, which has its own."""
+        if states.shape[dimension] > 1:
+            if self.small:
+                torch._dynamo.mark_dynamic(states, dimension, min=2, max=FEW)
+            else:
+                torch._dynamo.maybe_mark_dynamic(states, dimension)
+        return states
+
+
+def products_as_loops(rows: int) -> dict[str, Any]:
+    """Inductor's options for products of few rows on a processor.
+
+    The libraries that it calls otherwise take several times as long as reading the matrix does.
+
+    Args:
+        rows: up to which it makes loops of its own.
+    """
+    options = {
+        "post_grad_fusion_options": {
+            "decompose_mm_pass": {
+                "cpu_max_first_dimension_decomposition": rows,
+                "cpu_max_other_dimension_decomposition": ANY_WIDTH,
+            }
+        }
+    }
+    with inductor.patch(options):
+        import_module("torch._inductor.compile_fx")  # it reads the limits once for all
+    return options
 
 
 class Frame(Protocol):

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import Cache
 from transformers.cache_utils import CacheLayerMixin
 
-from belvedere.submodels.engine.cascade import Cascade, Passes, Passing, unsupported
+from belvedere.submodels.engine.cascade import FEW, Cascade, Passes, Passing, unsupported
 
 ROOM = 16
 """Columns beyond the longest answer: drafts may come after the last token."""
@@ -128,8 +128,8 @@ class Session:
     """
 
     def __init__(self, cascade: Cascade, batch: int, capacity: int) -> None:
-        self.cascade = cascade
-        if cascade.compiled is not None:
+        self.cascade, self.compiled = cascade, cascade.compiled
+        if self.compiled is not None:
             capacity = max(LEAST_ROOM, 1 << (capacity - 1).bit_length())
         device = cascade.model.device
         self.columns = 0
@@ -197,7 +197,10 @@ class Session:
         hidden = self._advance(stage)
         if self.cascade.layer_of_exit(stage) is not None:
             hidden = self._through_exit(stage)
-        return self._passes.logits(stage, varied(hidden[:, -last:].contiguous(), 1))
+        hidden = hidden[:, -last:].clone(memory_format=torch.contiguous_format)
+        if self.compiled is not None and last <= FEW:
+            return self.compiled.logits(stage, self.compiled.varied(hidden, 1))
+        return self.cascade.logits(stage, hidden)
 
     def keep(self, columns: int, accepted: Tensor) -> None:
         """Take back the columns from a number on, but for those that are accepted.
@@ -269,7 +272,7 @@ class Session:
         for number in range(stage + 1):
             if not self.pending[number]:
                 continue
-            hidden = joined(self.pending[number])
+            hidden = torch.cat(self.pending[number], 1)
             self.pending[number] = []
             start = self.done[number]
             self.done[number] = start + hidden.shape[1]
@@ -285,37 +288,38 @@ class Session:
         return hidden
 
     def _through_exit(self, stage: int) -> Tensor:
-        hidden = joined(self.waiting[stage])
+        hidden = torch.cat(self.waiting[stage], 1)
         self.waiting[stage] = []
         start = self.read_by[stage]
         self.read_by[stage] = start + hidden.shape[1]
         passing = self._passing(hidden, start)
         return self._passes.through_exit(stage, hidden, passing)
 
-    @property
-    def _passes(self) -> Passes:
-        """The ways that the columns go that are passing now."""
-        compiled = self.cascade.compiled
-        return self.cascade if self.span.columns is None or compiled is None else compiled
-
     def _passing(self, hidden: Tensor, start: int) -> Passing:
         """What states of columns from a number on come with."""
         stop = start + hidden.shape[1]
-        few = start > 0 and stop - start <= ROOM
+        compiled = self.compiled if start > 0 and stop - start <= FEW else None
         numbers = self.numbers[start:stop]
         self.span.start, self.span.stop = start, stop
-        self.span.columns = numbers if few and self.cascade.compiled is not None else None
+        self.span.columns = None if compiled is None else numbers
+        positions = self.positions[:, start:stop].contiguous()
         masks = {
             window: self._mask(numbers, window, hidden.dtype)
             for window in set(self.cascade.windows)
         }
-        positions = self.positions[:, start:stop].contiguous()
-        if self.span.columns is not None:
-            varied(hidden, 1), varied(positions, 1), varied(numbers, 0)
+        if compiled is not None:
+            for states, dimension in ((hidden, 1), (positions, 1), (numbers, 0)):
+                compiled.varied(states, dimension)
             for mask in masks.values():
                 assert mask is not None
-                varied(mask, 2)
+                compiled.varied(mask, 2)
         return Passing(positions, masks, self.cache)
+
+    @property
+    def _passes(self) -> Passes:
+        """The ways that the columns go that are passing now."""
+        compiled = None if self.span.columns is None else self.compiled
+        return compiled or self.cascade
 
     def _mask(self, new: Tensor, window: int | None, dtype: torch.dtype) -> Tensor | None:
         """[batch, 1, new, all] of what new columns may see; None where nothing needs to be said.
@@ -354,18 +358,6 @@ class Session:
             cropped(waiting, done, columns)
             for waiting, done in zip(self.waiting, self.read_by, strict=True)
         ]
-
-
-def varied(states: Tensor, dimension: int) -> Tensor:
-    """Have one program compiled for all sizes of a dimension above 1, which has its own."""
-    if states.shape[dimension] > 1:
-        torch._dynamo.maybe_mark_dynamic(states, dimension)
-    return states
-
-
-def joined(parts: list[Tensor]) -> Tensor:
-    """States of neighbouring columns as one tensor."""
-    return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
 
 
 def cropped(waiting: list[Tensor], done: int, columns: int) -> int:
