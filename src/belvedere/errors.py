@@ -38,6 +38,12 @@ def unwritable(place: Path, error: OSError, remedy: str) -> BadInput:
     )
 
 
+def check_new_file(file: Path) -> None:
+    """Raise `BadInput` if a file is there, which is never overwritten."""
+    if file.exists():
+        raise BadInput("is there already", where=str(file), remedy="name a new file")
+
+
 @contextmanager
 def told_in_one_line() -> Iterator[None]:
     """End a command with one line on stderr and code `BAD_INPUT` where its input cannot be used.

@@ -45,6 +45,23 @@ def test_a_gguf_file_comes_with_the_folder(backbone_folder, export, tmp_path):
     assert torch.allclose(logits(loaded), logits(wanted), atol=1e-5)
 
 
+def test_a_gguf_file_that_cannot_be_is_told_before_anything_is_written(
+    backbone_folder, reader_folder, export, tmp_path, capsys
+):
+    there = tmp_path / "there.gguf"
+    there.write_bytes(b"mine")
+    for checkpoint, file, says in (
+        (backbone_folder, there, "is there already; name a new file"),
+        (reader_folder, tmp_path / "new.gguf", "gguf: chart readers have no GGUF file"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            export(checkpoint, 1, tmp_path / "out", f"gguf={file}")
+        assert stopped.value.code == BAD_INPUT
+        assert says in capsys.readouterr().err
+    assert there.read_bytes() == b"mine"
+    assert not (tmp_path / "out").exists()
+
+
 def test_exits_of_another_backbone_are_refused(run, export, tmp_path, backbone_folder, capsys):
     folder = run("balcony_llama3", "model.exits.depths=[1]")
     other = tmp_path / "other"

@@ -6,7 +6,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from belvedere.errors import BadInput
+from belvedere.errors import BadInput, check_new_file
 from belvedere.runs.training import quiet
 from belvedere.submodels.checkpoints import load_checkpoint
 from belvedere.submodels.export import check_output, export
@@ -20,7 +20,11 @@ def export_checkpoint(config: DictConfig) -> None:
     quiet()
     output = Path(config.output)
     check_output(output)
+    if config.gguf is not None:
+        check_new_file(Path(config.gguf))
     if (Path(reader_folder(config.checkpoint)) / SHAPE).exists():
+        if config.gguf is not None:
+            raise BadInput("chart readers have no GGUF file", where="gguf", remedy="leave it out")
         export_reader(config.checkpoint, config.exit, output)
     else:
         checkpoint = load_checkpoint(

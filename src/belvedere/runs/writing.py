@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from belvedere.data.alpaca import InstructionPrompt
 from belvedere.data.loading import check_sizes
 from belvedere.data.records import Record, find_files, read_records
-from belvedere.errors import BadInput
+from belvedere.errors import BadInput, check_new_file
 from belvedere.runs.entry import CONFIGS
 from belvedere.runs.training import quiet
 from belvedere.submodels.checkpoints import Checkpoint, load_checkpoint
@@ -162,6 +162,8 @@ def write(config: DictConfig) -> None:
         raise BadInput(
             "only a file of prompts has an output", where="output", remedy="leave it out"
         )
+    if config.output is not None:
+        check_new_file(Path(config.output))
     if config.image is not None:
         from belvedere.runs.chart_writing import write_about  # it needs much that text does not
 
@@ -356,8 +358,6 @@ def write_file(writer: Writer, config: DictConfig) -> None:
         print("\n".join(lines))
         return
     output = Path(config.output)
-    if output.exists():
-        raise BadInput("is there already", where=str(output), remedy="name a new file")
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

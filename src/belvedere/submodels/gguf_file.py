@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
-from belvedere.errors import BadInput
+from belvedere.errors import BadInput, check_new_file
 
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
 """Families of transformers and what llama.cpp calls them."""
@@ -40,8 +40,7 @@ def write_gguf(folder: Path, file: Path) -> None:
             where="gguf",
             remedy="pip install 'belvedere[gguf]'",
         ) from error
-    if file.exists():
-        raise BadInput("is there already", where=str(file), remedy="name a new file")
+    check_new_file(file)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
     config = model.config
     if config.model_type not in ARCHITECTURES:
