@@ -20,6 +20,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -44,21 +45,36 @@ from belvedere.submodels.speed import in_turn
 
 INSTRUCTIONS = Path(__file__).parent.parent / "data" / "instructions" / "test.jsonl"
 Answers = list[list[int]]
-Timed = tuple[float, float, Answers]
-"""Seconds until the first tokens, seconds for those after them, and the tokens."""
+
+
+@dataclass
+class Timed:
+    """What answers took.
+
+    Attributes:
+        first: seconds until the first tokens of all batches.
+        rest: seconds for those after them.
+        steps: how many tokens of a sequence came after the first ones, over all batches.
+        answers: the tokens.
+    """
+
+    first: float = 0.0
+    rest: float = 0.0
+    steps: int = 0
+    answers: Answers = field(default_factory=list)
 
 
 class Clock(BaseStreamer):
-    """Notes when ``generate`` gives out its first new token."""
+    """Notes when ``generate`` gives out its first new tokens, and how many these are."""
 
-    def __init__(self) -> None:
-        self.calls, self.first = 0, 0.0
+    def __init__(self, batch: int) -> None:
+        self.batch, self.calls, self.first, self.tokens = batch, 0, 0.0, 0
 
     def put(self, value: torch.Tensor) -> None:
         """The prompt comes first."""
         self.calls += 1
         if self.calls == 2:
-            self.first = time.perf_counter()
+            self.first, self.tokens = time.perf_counter(), value.numel() // self.batch
 
     def end(self) -> None:
         """Nothing is left."""
@@ -69,38 +85,41 @@ def by_transformers(
     checkpoint: Checkpoint, batches: list[Answers], new: int, **options: Any
 ) -> Timed:
     """Answers by ``generate``, batches padded on the left."""
-    prefill, rest, answers = 0.0, 0.0, []
+    timed = Timed()
     for batch in batches:
         longest = max(map(len, batch))
         ids = torch.tensor([[0] * (longest - len(one)) + one for one in batch])
         mask = torch.tensor([[0] * (longest - len(one)) + [1] * len(one) for one in batch])
-        clock, start = Clock(), time.perf_counter()
+        clock, start = Clock(len(batch)), time.perf_counter()
         found: Any = checkpoint.model.generate(
             ids.to(checkpoint.model.device), attention_mask=mask.to(checkpoint.model.device),
             max_new_tokens=new, do_sample=False, pad_token_id=0,
             streamer=clock, **options,
         )  # fmt: skip
-        prefill += clock.first - start
-        rest += time.perf_counter() - clock.first
-        answers += found[:, longest:].tolist()
-    return prefill, rest, answers
+        timed.first += clock.first - start
+        timed.rest += time.perf_counter() - clock.first
+        timed.steps += new - clock.tokens
+        timed.answers += found[:, longest:].tolist()
+    return timed
 
 
 def by_engine(decoding: Decoding, batches: list[Answers], new: int) -> Timed:
     """Answers by the engine."""
-    prefill, rest, answers = 0.0, 0.0, []
+    timed = Timed()
     for batch in batches:
         written: Answers = [[] for _ in batch]
-        found = Statistics()
+        found, first = Statistics(), 0
         for some in generate(
             decoding.cascade, batch, decoding.strategy, Chooser(Sampling()),
             max_new_tokens=new, statistics=found,
         ):  # fmt: skip
+            first = len(some.tokens) if found.rounds == 1 else first
             written[some.row] += some.tokens
-        prefill += found.first_seconds
-        rest += found.seconds - found.first_seconds
-        answers += written
-    return prefill, rest, answers
+        timed.first += found.first_seconds
+        timed.rest += found.seconds - found.first_seconds
+        timed.steps += new - first
+        timed.answers += written
+    return timed
 
 
 @torch.no_grad()
@@ -118,7 +137,7 @@ def products(checkpoint: Checkpoint, rows: int, new: int) -> Timed:
     for _ in range(new):
         for weight in weights:
             torch.nn.functional.linear(inputs[weight.shape[1]], weight)
-    return 0.0, time.perf_counter() - start, []
+    return Timed(rest=time.perf_counter() - start, steps=new)
 
 
 def opened(args: argparse.Namespace) -> Checkpoint:
@@ -140,6 +159,7 @@ def opened(args: argparse.Namespace) -> Checkpoint:
         for parameter in model.parameters():
             parameter.normal_(std=0.02) if parameter.ndim == 2 else parameter.fill_(1.0)
         model.model.rotary_emb = type(model.model.rotary_emb)(config)
+    model.generation_config.eos_token_id = None
     exits = build_exits(model.eval(), ExitConfig((4, 8, 12)))
     return Checkpoint(model, exits.eval(), SimpleNamespace(), Path(), "")  # type: ignore[arg-type]
 
@@ -158,6 +178,12 @@ def prompts(checkpoint: Checkpoint, args: argparse.Namespace) -> Answers:
     return [one for one in ids if len(one) <= room][: args.count]
 
 
+def assisted(checkpoint: Checkpoint, batches: list[Answers], args: argparse.Namespace) -> Timed:
+    """By ``generate`` with the small model, which is loaded when it is needed."""
+    small = AutoModelForCausalLM.from_pretrained(args.assistant, dtype=getattr(torch, args.dtype))
+    return by_transformers(checkpoint, batches, args.new, assistant_model=small.eval())
+
+
 def arms(checkpoint: Checkpoint, args: argparse.Namespace) -> dict[str, Callable[..., Timed]]:
     """What is timed, by name; each takes batches."""
     found: dict[str, Callable[..., Timed]] = {
@@ -169,12 +195,7 @@ def arms(checkpoint: Checkpoint, args: argparse.Namespace) -> dict[str, Callable
             by_transformers, checkpoint, new=args.new, assistant_early_exit=depth
         )
     if args.assistant:
-        small = AutoModelForCausalLM.from_pretrained(
-            args.assistant, dtype=getattr(torch, args.dtype)
-        )
-        found["assistant"] = partial(
-            by_transformers, checkpoint, new=args.new, assistant_model=small.eval()
-        )
+        found["assistant"] = partial(assisted, checkpoint, args=args)
     for compiled in (False, True) if args.compile else (False,):
         for name in ("full", "exit", "speculative", "confident"):
             options: dict[str, Any] = {}
@@ -216,25 +237,25 @@ def measure_speed(args: argparse.Namespace) -> None:
             n: partial(arm, batches) for n, arm in chosen.items() if size == 1 or n not in single
         }
         times = in_turn(here, args.repeats)
-        steps = args.new * len(batches)
-        base = [rest for _, rest, _ in times["transformers"]] if "transformers" in times else None
-        wanted = times["full"][0][2] if "full" in times else None
-        print(f"\nbatch {size}: first tokens, ms | a token, ms | transformers / this | as full")
+        each = {name: [1000 * one.rest / one.steps for one in rows] for name, rows in times.items()}
+        wanted = times["full"][0].answers if "full" in times else []
+        print(
+            f"\nbatch {size}: first tokens, ms | a token, ms | transformers / this | full / this | "
+            "as full"
+        )
         for name, rows in times.items():
-            first = [1000 * prefill / len(batches) for prefill, _, _ in rows]
-            each = [1000 * rest / (steps - len(batches)) for _, rest, _ in rows]
-            ratio = (
-                spread([b / rest for b, (_, rest, _) in zip(base, rows, strict=True)])
-                if base
+            first = [1000 * one.first / len(batches) for one in rows]
+            ratios = [
+                spread([a / b for a, b in zip(each[base], each[name], strict=True)])
+                if base in each
                 else "-"
-            )
-            answers = rows[0][2]
-            same = (
-                f"{sum(a == b for a, b in zip(answers, wanted, strict=True)) / len(wanted):.1%}"
-                if wanted and answers
-                else "-"
-            )
-            print(f"{name:14} | {spread(first)} | {spread(each)} | {ratio} | {same}", flush=True)
+                for base in ("transformers", "full+" if name.endswith("+") else "full")
+            ]
+            answers = rows[0].answers
+            equal = sum(a == b for a, b in zip(answers, wanted, strict=bool(answers and wanted)))
+            same = f"{equal / len(wanted):.1%}" if wanted and answers else "-"
+            told = [spread(first), spread(each[name]), *ratios, same]
+            print(" | ".join([f"{name:14}", *told]), flush=True)
 
 
 def measure_memory(variant: str, args: argparse.Namespace) -> dict[str, float]:
@@ -243,8 +264,12 @@ def measure_memory(variant: str, args: argparse.Namespace) -> dict[str, float]:
     ids = prompts(checkpoint, args)
     args.arms = [variant]
     batches = [ids[n : n + args.batch[0]] for n in range(0, len(ids), args.batch[0])]
-    prefill, rest, _ = arms(checkpoint, args)[variant](batches)
-    return {"seconds": prefill + rest, "bytes": peak_bytes(checkpoint.model.device), "loss": 0.0}
+    timed = arms(checkpoint, args)[variant](batches)
+    return {
+        "seconds": timed.first + timed.rest,
+        "bytes": peak_bytes(checkpoint.model.device),
+        "loss": 0.0,
+    }
 
 
 def main() -> None:

@@ -67,6 +67,18 @@ def test_answers_are_those_of_the_sub_model_alone(checkpoint):
     assert found == text.partition(stop)[0]
 
 
+def test_what_has_no_room_or_no_tokens_is_answered(checkpoint):
+    scores = SharedScores(checkpoint, (1, 3, 4), batch_size=2)
+    assert scores.of(1, [([5, 6], []), ([5], [7, 8])])[0] == (0.0, True)
+    lm = SubModelLM(scores, 3)
+    options = {"until": [], "max_gen_toks": scores.longest + 5}
+    texts = ["the capital of the", "of", "the capital"]
+    found = lm.generate_until(asked([(text, options) for text in texts]))
+    short = lm.generate_until(asked([(text, {"max_gen_toks": 4}) for text in texts]))
+    assert len(found) == len(short) == 3
+    assert all(short)
+
+
 def test_one_pass_serves_all_sub_models(checkpoint):
     scores = SharedScores(checkpoint, (1, 3, 4), batch_size=4)
     calls = []

@@ -6,11 +6,14 @@ import runpy
 
 import pytest
 import torch
+from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from belvedere.charts.tokenizer import encode_prompt
 from belvedere.data.pictures import fit, normalised, open_picture
 from belvedere.errors import BAD_INPUT
+from belvedere.runs import writing
+from belvedere.runs.chart_writing import table_of
 from belvedere.runs.entry import quoted
 from belvedere.submodels.engine.calibration import Calibration
 from belvedere.unichart.config import ChartModelConfig
@@ -68,8 +71,15 @@ def test_exits_that_were_trained_write(generate, run):
         (["show=all"], "show: 'all' cannot be shown; choose text or depth"),
         (["device=abacus"], "device: this machine has no abacus; choose cpu"),
         (["temperature=-1"], "temperature: -1 cannot be"),
+        (["temperature=hot"], "temperature: 'hot' is no number"),
+        (["top_k=2.5"], "top_k: 2.5 cannot be; give 1 or more"),
         (["max_new_tokens=100000"], "exceed the context"),
-        (["batch_size=0"], "batch_size"),
+        (["max_new_tokens=0"], "max_new_tokens: 0 is too small; give 1 or more"),
+        (["max_new_tokens=1.5"], "max_new_tokens: 1.5 is no whole number"),
+        (["batch_size=0"], "batch_size: 0 is too small"),
+        (["seed=null"], "seed: there is no seed"),
+        (["stop=null"], "stop: None ends no answer; give ['STRING', …]"),
+        (["decoding=confident", "thresholds=0.9"], "thresholds: 0.9 are no thresholds"),
     ],
 )
 def test_what_cannot_be_is_told_in_one_line(generate, backbone_folder, capsys, overrides, says):
@@ -103,6 +113,80 @@ def test_a_file_of_prompts_is_answered_in_its_order(generate, backbone_folder, t
     assert output.read_text() == before
     shown = generate(backbone_folder, f"file={file}", "decoding=speculative", "exit=1")
     assert [json.loads(line) for line in shown.out.splitlines()] == found
+
+
+def test_what_was_answered_before_an_interruption_is_kept(
+    generate, backbone_folder, tmp_path, monkeypatch
+):
+    file, output = tmp_path / "prompts.jsonl", tmp_path / "answers.jsonl"
+    file.write_text('{"prompt": "the capital of"}\n{"prompt": "of"}\n')
+    told = writing.told
+
+    def stop(writer):
+        told(writer)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(writing, "told", stop)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        generate(backbone_folder, f"file={file}", f"output={output}", "batch_size=1")
+    (line,) = output.read_text().splitlines()
+    assert json.loads(line)["prompt"] == "of"
+
+
+def test_a_prompt_that_is_too_long_is_told_before_any_is_answered(
+    generate, backbone_folder, tmp_path, capsys
+):
+    file, output = tmp_path / "prompts.jsonl", tmp_path / "answers.jsonl"
+    file.write_text(json.dumps({"prompt": "of"}) + "\n" + json.dumps({"prompt": "of " * 5000}))
+    with pytest.raises(SystemExit) as stopped:
+        generate(backbone_folder, f"file={file}", f"output={output}")
+    assert stopped.value.code == BAD_INPUT
+    assert "prompts.jsonl:2: a prompt of" in capsys.readouterr().err
+    assert not output.exists()
+    file.write_text('{"prompt": "of"}')
+    with pytest.raises(SystemExit) as stopped:
+        generate(backbone_folder, f"file={file}", f"output={file}/answers.jsonl")
+    assert stopped.value.code == BAD_INPUT
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_plain_prompts_have_their_input(generate, backbone_folder, tmp_path):
+    file = tmp_path / "prompts.jsonl"
+    file.write_text(json.dumps({"instruction": "the capital", "input": "of the"}))
+    found = json.loads(generate(backbone_folder, f"file={file}").out)
+    assert found["answer"] == expected(backbone_folder, "the capital\n\nof the")
+
+
+def test_a_stop_and_whole_numbers_are_what_they_say(generate, backbone_folder):
+    whole = generate(backbone_folder, "prompt=the capital").out.strip()
+    stop = whole.split()[1]
+    assert len(stop) > 1
+    found = generate(backbone_folder, "prompt=the capital", f"stop='{stop}'").out.strip()
+    assert found == whole.partition(stop)[0].strip()
+    options = ["temperature=2", "top_p=1", "repetition_penalty=2"]
+    assert generate(backbone_folder, "prompt=the capital", *options).out.strip()
+
+
+def test_exits_load_in_another_dtype_than_they_were_trained_in(run, generate):
+    folder = run("balcony_llama3", "model.exits.depths=[1]", "backbone.dtype=bfloat16")
+    for dtype in ("float32", "bfloat16"):
+        options = ["decoding=speculative", f"backbone.dtype={dtype}"]
+        assert generate(folder, "prompt=the capital", *options).out.strip()
+
+
+def test_a_chat_without_a_template_is_plain(generate, backbone_folder, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("the capital\n" + "of " * 5000 + "\nof\n"))
+    found = generate(backbone_folder)
+    assert found.err.count("tokens/s") == 2
+    assert "exceed the context" in found.err
+
+
+def test_tables_are_shown_as_they_are():
+    console = Console(width=80, file=io.StringIO())
+    console.print(table_of("year | Sales [millions] & 1999 | [/x] 3 | more"))
+    shown = console.file.getvalue()
+    for cell in ("Sales [millions]", "[/x] 3", "more"):
+        assert cell in shown
 
 
 def test_instructions_get_their_form(generate, backbone_folder, tmp_path):

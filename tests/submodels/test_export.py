@@ -91,6 +91,18 @@ def test_exits_of_another_dtype_are_written_in_the_backbones(
     assert torch.allclose(logits(loaded), logits(submodel(llama, 2, exits.at(2))), atol=0.3)
 
 
+def test_a_float32_exit_on_a_tied_bfloat16_backbone_stays_tied(
+    tiny: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    model = tiny("qwen2").bfloat16()
+    exits = build_exits(model, ExitConfig((2,)), dtype=torch.float32).eval()
+    export(checkpoint_of(model, exits, tokenizer, tmp_path), 2, tmp_path / "out")
+    assert "lm_head.weight" not in load_file(tmp_path / "out" / "model.safetensors")
+    with pytest.raises(BadInput, match="shard_size: '5XB' is no size"):
+        export(checkpoint_of(model, exits, tokenizer, tmp_path), 2, tmp_path / "new", "5XB")
+    assert not (tmp_path / "new").exists()
+
+
 def test_the_card_says_what_is_known(
     llama: PreTrainedModel, tokenizer: Any, tmp_path: Path
 ) -> None:

@@ -84,10 +84,10 @@ def in_turn(*parts: dict[str, Any]) -> dict[str, Any]:
     ],
 )
 def test_splits_have_llama_cpps_names(raw: dict[str, Any], name: str) -> None:
-    assert split_of(raw, Path("folder")) == name
+    assert split_of(raw) == name
 
 
 @pytest.mark.parametrize("raw", [None, {"type": "Whitespace"}, in_turn({"type": "Digits"}, BYTES)])
 def test_splits_without_a_name_are_refused(raw: dict[str, Any] | None) -> None:
     with pytest.raises(BadInput, match="splits text in a way of its own; use llama"):
-        split_of(raw, Path("folder"))
+        split_of(raw)

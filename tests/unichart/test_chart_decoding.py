@@ -37,6 +37,25 @@ def cascade_of(reader: ChartModel, states: torch.Tensor, depths: tuple[int, ...]
     return Cascade(reader.decoder, depths, frame=frame)
 
 
+def test_speculation_goes_up_to_the_last_position(reader: ChartModel) -> None:
+    with torch.no_grad():
+        states = reader.encode(torch.randn(1, 3, 32, 48))
+    for length in (2, 3, 7, 20, 33, 39):
+        prompt = list(range(7, 7 + length))
+        answers = []
+        for strategy in (
+            partial(fixed, stage=1),
+            partial(speculative, stage=0, drafting=Drafting(cost=0.4)),
+        ):
+            cascade = cascade_of(reader, states, (1,))
+            found = generate(
+                cascade, [prompt], strategy, Chooser(Sampling()), max_new_tokens=40 - length
+            )
+            answers.append([token for new in found for token in new.tokens])
+        assert answers[0] == answers[1]
+        assert len(answers[0]) == 40 - length
+
+
 @pytest.mark.parametrize("way", ["full", "exit", "speculative"])
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_reader_writes_what_it_generates(reader: ChartModel, way: str, count: int) -> None:

@@ -236,6 +236,7 @@ class BalconyModule(MethodModule):
             "exits": json.dumps(asdict(self.exits.config)),
             "backbone": str(self.backbone.config.name_or_path),
             "backbone_sha256": self.backbone_hash,
+            "backbone_dtype": str(self.backbone.dtype).removeprefix("torch."),
         }
         state = {key: value.contiguous() for key, value in self.trained_state().items()}
         # A tied head and its embedding are one tensor, which safetensors wants to be given once.

@@ -19,13 +19,14 @@ def check_sizes(lowest: int = 1, under: str = "data", **sizes: int | None) -> No
     """Refuse sizes below the lowest, by their names under a key; None is no size to refuse.
 
     Raises:
-        BadInput: one is too small.
+        BadInput: one is too small, or no whole number.
     """
     for key, size in sizes.items():
+        where = f"{under}.{key}" if under else key
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int)):
+            raise BadInput(f"{size!r} is no whole number", where=where)
         if size is not None and size < lowest:
-            raise BadInput(
-                f"{size} is too small", where=f"{under}.{key}", remedy=f"give {lowest} or more"
-            )
+            raise BadInput(f"{size} is too small", where=where, remedy=f"give {lowest} or more")
 
 
 def check_share(**shares: float) -> None:

@@ -1,5 +1,6 @@
 """Finds how sure exits have to be: ``python -m belvedere.runs.calibrate checkpoint=RUN``."""
 
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,18 +11,32 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from belvedere.errors import BadInput
 from belvedere.runs.entry import run_verb
 from belvedere.runs.training import quiet
 from belvedere.runs.writing import device_of, loaded
 from belvedere.submodels.backbone import validate_depths
-from belvedere.submodels.engine.calibration import Calibration, applied, calibrated, compared
+from belvedere.submodels.engine.calibration import (
+    Calibration,
+    applied,
+    calibrated,
+    check_wanted,
+    compared,
+)
 
 
 def calibrate(config: DictConfig) -> Calibration:
     """Find the thresholds, store them with the checkpoint, and try them on the test split."""
     quiet()
+    check_wanted(config.agreement)
     device = device_of(config.device)
     checkpoint = loaded(config, device)
+    if not os.access(checkpoint.folder, os.W_OK):
+        raise BadInput(
+            "thresholds are stored in the checkpoint's folder, which is not here or read-only",
+            where="checkpoint",
+            remedy="write it to a folder first: python export.py checkpoint=… exit=full output=…",
+        )
     depths = checkpoint.trained_depths
     if config.depths is not None:
         depths = validate_depths(list(config.depths), checkpoint.layers)

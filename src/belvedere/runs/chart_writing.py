@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from belvedere.charts.tables import parse
 from belvedere.charts.tasks import NO_CHART, TOKENS
@@ -13,7 +14,7 @@ from belvedere.charts.tokenizer import encode_prompt
 from belvedere.data.charts import SHORTEST
 from belvedere.data.pictures import fit, normalised, open_picture
 from belvedere.errors import BadInput
-from belvedere.runs.writing import Shown, Writer, device_of, thresholds_of
+from belvedere.runs.writing import Shown, Writer, device_of, stops_of, thresholds_of
 from belvedere.submodels.checkpoints import Checkpoint, report_of
 from belvedere.submodels.engine.cascade import EncodedFrame
 from belvedere.submodels.engine.choices import decoding_of
@@ -33,6 +34,11 @@ def write_about(config: DictConfig) -> None:
         raise BadInput(
             "pictures are asked about one by one, in plain words", where="image",
             remedy="leave out file and format",
+        )  # fmt: skip
+    if config.decoding == "confident" and config.thresholds is None:
+        raise BadInput(
+            "no thresholds are stored for chart readers", where="thresholds",
+            remedy="give {DEPTH: 0.9, …}",
         )  # fmt: skip
     device = device_of(config.device)
     reader = Reader(config.checkpoint)
@@ -57,24 +63,31 @@ def write_about(config: DictConfig) -> None:
     )
     positions = model.config.decoder.max_positions
     question = "" if config.prompt is None else str(config.prompt)
-    prompt = encode_prompt(tokenizer, config.task, question, positions - SHORTEST)
-    room = config.max_new_tokens or positions - len(prompt)
+    prompt = encode_prompt(tokenizer, config.task, question)
+    if len(prompt) > positions - SHORTEST:
+        raise BadInput(
+            f"a question of {len(prompt)} tokens leaves no room for an answer", where="prompt",
+            remedy=f"shorten it to {positions - SHORTEST}",
+        )  # fmt: skip
+    room = positions - len(prompt) if config.max_new_tokens is None else config.max_new_tokens
     shown = Shown(
-        Writer(checkpoint, decoding, choose, room, list(config.stop)),
+        Writer(checkpoint, decoding, choose, room, stops_of(config)),
         depth=config.show == "depth",
     )
     pieces = shown.answer(prompt)
     answer = "".join(piece.text for piece in pieces).strip()
     sure = model.confidence(states, prompt, [piece.token for piece in pieces])
     shown.aside.print(f"confidence {sure:.2f}", style="dim")
-    if config.task == "table" and answer != NO_CHART:
+    if config.task == "table" and answer and answer != NO_CHART:
         shown.console.print(table_of(answer))
 
 
 def table_of(answer: str) -> Table:
     """A linearised table as one that people read."""
-    head, *rows = parse(answer)
-    table = Table(*head)
-    for row in rows:
-        table.add_row(*(row + [""] * len(head))[: len(head)])
+    rows = parse(answer)
+    width = max(map(len, rows), default=0)
+    head, *others = [[Text(cell) for cell in row] + [Text()] * (width - len(row)) for row in rows]
+    table = Table(*(Column(name) for name in head))
+    for row in others:
+        table.add_row(*row)
     return table

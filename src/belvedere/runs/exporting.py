@@ -6,11 +6,11 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from belvedere.errors import BadInput, check_new_file
+from belvedere.errors import BadInput, unwritable
 from belvedere.runs.training import quiet
 from belvedere.submodels.checkpoints import load_checkpoint
 from belvedere.submodels.export import check_output, export
-from belvedere.submodels.gguf_file import write_gguf
+from belvedere.submodels.gguf_file import check_gguf, write_gguf
 from belvedere.unichart.hub import to_hub
 from belvedere.unichart.loading import SHAPE, Reader, load_reader, reader_folder
 
@@ -20,8 +20,6 @@ def export_checkpoint(config: DictConfig) -> None:
     quiet()
     output = Path(config.output)
     check_output(output)
-    if config.gguf is not None:
-        check_new_file(Path(config.gguf))
     if (Path(reader_folder(config.checkpoint)) / SHAPE).exists():
         if config.gguf is not None:
             raise BadInput("chart readers have no GGUF file", where="gguf", remedy="leave it out")
@@ -30,6 +28,8 @@ def export_checkpoint(config: DictConfig) -> None:
         checkpoint = load_checkpoint(
             config.checkpoint, instantiate(config.backbone), config.checkpoint_backbone
         )
+        if config.gguf is not None:
+            check_gguf(checkpoint.model.config, checkpoint.tokenizer, Path(config.gguf))
         export(checkpoint, depth_of(config.exit, checkpoint.layers), output, config.shard_size)
         if config.gguf is not None:
             write_gguf(output, Path(config.gguf))
@@ -57,5 +57,8 @@ def export_reader(checkpoint: str, exit: Any, output: Path) -> None:
     depth = depth_of(exit, reader.config.decoder.layers)
     if depth != reader.config.decoder.layers:
         reader = reader.cut(depth)
-    to_hub(reader, output)
-    tokenizer.save_pretrained(output)
+    try:
+        to_hub(reader, output)
+        tokenizer.save_pretrained(output)
+    except OSError as error:
+        raise unwritable(output, error, "free some space or choose another folder") from error

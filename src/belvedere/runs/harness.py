@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stderr
 from io import StringIO
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -103,20 +104,20 @@ class SharedScores:
             for number, (row, (_, continuation)) in enumerate(zip(rows, pairs, strict=True))
             for place in range(len(row) - 1 - min(len(continuation), len(row) - 1), len(row) - 1)
         ]
-        places = tuple(torch.tensor(part, device=model.device) for part in zip(*at, strict=True))
-        wanted = torch.tensor([rows[row][place + 1] for row, place in at], device=model.device)
+        counts = [sum(row == number for row, _ in at) for number in range(len(rows))]
+        places = tuple(torch.tensor(at, device=model.device).reshape(-1, 2).T)
+        wanted = torch.tensor(
+            [rows[row][place + 1] for row, place in at], dtype=torch.long, device=model.device
+        )
         read = read_submodels(
             model, self.depths[:-1], self.checkpoint.exits,
             input_ids=ids.to(model.device), attention_mask=mask.to(model.device),
         )  # fmt: skip
         found = [likelihoods(head, states[places], wanted) for states, head in read]
-        ends = torch.tensor([row for row, _ in at]).unique_consecutive(return_counts=True)[1]
         by_depth = [
             [
                 (float(logs.sum()), bool(greedy.all()))
-                for logs, greedy in zip(
-                    each.split(ends.tolist()), best.split(ends.tolist()), strict=True
-                )
+                for logs, greedy in zip(each.split(counts), best.split(counts), strict=True)
             ]
             for each, best in found
         ]
@@ -198,20 +199,26 @@ class SubModelLM(TemplateLM):
         checkpoint = self.scores.checkpoint
         full = self.depth == checkpoint.layers
         decoding = decoding_of(checkpoint, *(("full",) if full else ("exit", self.depth)))
-        found = []
-        for request in requests:
-            context, options = request.args
+        found: list[str] = []
+        for options, group in groupby((request.args for request in requests), lambda args: args[1]):
             stops = options.get("until") or []
             drawn = options.get("do_sample", False)
+            # Of a context that is too long, the end is kept, as in the harness.
+            new = min(int(options.get("max_gen_toks", NEW_TOKENS)), self.scores.longest - 1)
             writer = Writer(
                 checkpoint,
                 decoding,
                 Chooser(Sampling(float(options.get("temperature", 1.0)) if drawn else 0.0)),
-                int(options.get("max_gen_toks", NEW_TOKENS)),
+                new,
                 [stops] if isinstance(stops, str) else list(stops),
             )
-            ids = self.tok_encode(context)[-(self.scores.longest - writer.max_new_tokens) :]
-            found.append("".join(piece.text for piece in writer.answers([ids])))
+            ids = [self.tok_encode(text)[-(self.scores.longest - new) :] for text, _ in group]
+            for begin in range(0, len(ids), self.scores.batch_size):
+                part = ids[begin : begin + self.scores.batch_size]
+                answers = [""] * len(part)
+                for piece in writer.answers(part):
+                    answers[piece.row] += piece.text
+                found += answers
         return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from rich.console import Console
 from rich.text import Text
 from transformers import PreTrainedTokenizerBase
@@ -17,13 +17,13 @@ from transformers import PreTrainedTokenizerBase
 from belvedere.data.alpaca import InstructionPrompt
 from belvedere.data.loading import check_sizes
 from belvedere.data.records import Record, find_files, read_records
-from belvedere.errors import BadInput, check_new_file
+from belvedere.errors import BadInput, check_new_file, unwritable
 from belvedere.runs.entry import CONFIGS
 from belvedere.runs.training import quiet
 from belvedere.submodels.checkpoints import Checkpoint, load_checkpoint
 from belvedere.submodels.decoding import encoded_prompt
 from belvedere.submodels.engine.choices import Decoding, decoding_of
-from belvedere.submodels.engine.generation import Statistics, generate
+from belvedere.submodels.engine.generation import Statistics, check_lengths, generate
 from belvedere.submodels.engine.sampling import Chooser
 from belvedere.submodels.engine.text import TextStream
 
@@ -87,9 +87,22 @@ class Writer:
         self.checkpoint, self.decoding, self.choose = checkpoint, decoding, choose
         self.tokenizer = checkpoint.tokenizer
         self.max_new_tokens, self.stops, self.format = max_new_tokens, stops, format
-        self.statistics = Statistics()
+        self.statistics, self.drafts_before = Statistics(), (0, 0)
         self.instruction = instruction_prompt(FORMATS[format]) if format in FORMATS else None
         self.end_ids = end_ids_of(checkpoint, chat=format == "chat")
+
+    @property
+    def drafts_ever(self) -> tuple[int, int]:
+        """Drafted and accepted tokens of all batches."""
+        drafting = self.decoding.drafting
+        return (0, 0) if drafting is None else (drafting.drafted, drafting.accepted)
+
+    @property
+    def drafts(self) -> tuple[int, int]:
+        """Drafted and accepted tokens of the last batch."""
+        before = zip(self.drafts_ever, self.drafts_before, strict=True)
+        drafted, accepted = (now - then for now, then in before)
+        return drafted, accepted
 
     def ids(self, prompt: str, given: str = "") -> list[int]:
         """The tokens of a prompt in the writer's format.
@@ -98,9 +111,11 @@ class Writer:
             prompt: the text, or the instruction.
             given: the instruction's input.
         """
+        if self.instruction:
+            return encoded_prompt(self.tokenizer, self.instruction.fill(prompt, given))
+        text = f"{prompt}\n\n{given}" if given else prompt
         if self.format == "chat":
-            return self.ids_of_chat([{"role": "user", "content": prompt}])
-        text = self.instruction.fill(prompt, given) if self.instruction else prompt
+            return self.ids_of_chat([{"role": "user", "content": text}])
         return encoded_prompt(self.tokenizer, text)
 
     def ids_of_chat(self, messages: list[dict[str, str]]) -> list[int]:
@@ -121,6 +136,7 @@ class Writer:
     def answers(self, prompts: Sequence[Sequence[int]]) -> Iterator[Piece]:
         """The answers to a batch of prompts, piece by piece."""
         self.statistics = Statistics()
+        self.drafts_before = self.drafts_ever
         streams = [TextStream(self.tokenizer, self.stops) for _ in prompts]
         fed = [0] * len(prompts)
         waiting: list[list[str]] = [[] for _ in prompts]
@@ -151,19 +167,8 @@ class Writer:
 def write(config: DictConfig) -> None:
     """Answer what the configuration asks."""
     quiet()
-    check_sizes(batch_size=config.batch_size)
-    if config.show not in SHOWN:
-        raise BadInput(
-            f"{config.show!r} cannot be shown", where="show", remedy=f"choose {' or '.join(SHOWN)}"
-        )
-    if config.prompt is not None and config.file is not None:
-        raise BadInput("there is a prompt and a file", where="file", remedy="give one of them")
-    if config.output is not None and config.file is None:
-        raise BadInput(
-            "only a file of prompts has an output", where="output", remedy="leave it out"
-        )
-    if config.output is not None:
-        check_new_file(Path(config.output))
+    torch.set_float32_matmul_precision("highest")  # drafts are verified to the last bit
+    check_options(config)
     if config.image is not None:
         from belvedere.runs.chart_writing import write_about  # it needs much that text does not
 
@@ -189,20 +194,51 @@ def writer_of(config: DictConfig) -> Writer:
     )
     generator = torch.Generator(device).manual_seed(config.seed)
     format = config.format
-    if config.prompt is None and config.file is None and format == "plain":
+    chatting = config.prompt is None and config.file is None and format == "plain"
+    if chatting and checkpoint.tokenizer.chat_template:
         format = "chat"
-    return Writer(
-        checkpoint, decoding, Chooser(sampling, generator), config.max_new_tokens or NEW_TOKENS,
-        [str(stop) for stop in config.stop], format,
-    )  # fmt: skip
+    new = NEW_TOKENS if config.max_new_tokens is None else config.max_new_tokens
+    return Writer(checkpoint, decoding, Chooser(sampling, generator), new, stops_of(config), format)
+
+
+def check_options(config: DictConfig) -> None:
+    """Refuse at once what no answer can be written with. Raises `BadInput`."""
+    check_sizes(under="", batch_size=config.batch_size, max_new_tokens=config.max_new_tokens)
+    check_sizes(0, under="", seed=config.seed)
+    if config.seed is None:
+        raise BadInput("there is no seed", where="seed", remedy="give a number")
+    if config.show not in SHOWN:
+        raise BadInput(
+            f"{config.show!r} cannot be shown", where="show", remedy=f"choose {' or '.join(SHOWN)}"
+        )
+    stops_of(config)
+    if config.prompt is not None and config.file is not None:
+        raise BadInput("there is a prompt and a file", where="file", remedy="give one of them")
+    if config.output is not None:
+        if config.file is None:
+            raise BadInput(
+                "only a file of prompts has an output", where="output", remedy="leave it out"
+            )
+        check_new_file(Path(config.output))
+
+
+def stops_of(config: DictConfig) -> list[str]:
+    """The strings that end an answer. Raises `BadInput` if the configuration gives none such."""
+    given = config.stop
+    if isinstance(given, str):
+        return [given]
+    if not isinstance(given, ListConfig):
+        raise BadInput(f"{given!r} ends no answer", where="stop", remedy="give ['STRING', …]")
+    return [str(stop) for stop in given]
 
 
 def thresholds_of(config: DictConfig) -> dict[int, float] | None:
     """The thresholds that a configuration gives, by depth. Raises `BadInput` if they are none."""
     if config.thresholds is None:
         return None
-    found: Any = OmegaConf.to_container(config.thresholds)
+    found: Any = config.thresholds
     try:
+        found = OmegaConf.to_container(found)
         return {int(depth): float(value) for depth, value in found.items()}
     except (AttributeError, TypeError, ValueError) as error:
         raise BadInput(
@@ -285,9 +321,12 @@ class Shown:
         whole = []
         for piece in self.writer.answers([ids]):
             style = self.styles[piece.depth] if self.depth else ""
-            self.console.print(Text(piece.text, style), end="", soft_wrap=True)
+            if self.console.is_terminal:
+                self.console.print(Text(piece.text, style), end="", soft_wrap=True)
+            else:  # the console would turn tabs into spaces
+                print(piece.text, end="", flush=True)
             whole.append(piece)
-        self.console.print()
+        print(flush=True)
         self.aside.print(Text(told(self.writer), "dim"))
         if self.depth:
             names = [
@@ -301,9 +340,9 @@ def told(writer: Writer) -> str:
     """What the last answers took, in one line."""
     found = writer.statistics
     parts = [f"{found.tokens} tokens", f"{found.tokens_per_second:,.1f} tokens/s"]
-    drafting = writer.decoding.drafting
-    if drafting is not None and drafting.drafted:
-        parts.append(f"{drafting.accepted / drafting.drafted:.0%} of {drafting.drafted} drafts")
+    drafted, accepted = writer.drafts
+    if drafted:
+        parts.append(f"{accepted / drafted:.0%} of {drafted} drafts")
     if len(found.depths) > 1:
         shares = [
             f"{count / found.tokens:.0%} at {depth} layers"
@@ -326,40 +365,70 @@ def chat(writer: Writer, shown: Shown) -> None:
             return
         if not text.strip():
             continue
-        if writer.format != "chat":
-            shown.answer(writer.ids(text))
+        try:
+            if writer.format != "chat":
+                shown.answer(writer.ids(text))
+                continue
+            messages.append({"role": "user", "content": text})
+            room = writer.decoding.cascade.context - writer.max_new_tokens
+            while len(messages) > 1 and len(writer.ids_of_chat(messages)) > room:
+                del messages[:2]
+            pieces = shown.answer(writer.ids_of_chat(messages))
+        except BadInput as error:  # too long: the chat goes on without it
+            shown.aside.print(Text(str(error), "red"))
+            del messages[-1:]
             continue
-        messages.append({"role": "user", "content": text})
-        room = writer.decoding.cascade.context - writer.max_new_tokens
-        while len(messages) > 1 and len(writer.ids_of_chat(messages)) > room:
-            del messages[:2]
-        pieces = shown.answer(writer.ids_of_chat(messages))
         answer = "".join(piece.text for piece in pieces)
         messages.append({"role": "assistant", "content": answer})
 
 
 def write_file(writer: Writer, config: DictConfig) -> None:
-    """Answer a file of prompts in batches of like lengths; the answers have the prompts' order."""
+    """Answer a file of prompts in batches of like lengths; the answers have the prompts' order.
+
+    What was answered before something went wrong is written.
+    """
     records = [one for file in find_files(config.file, "file") for one in read_records(file)]
     prompts = [prompt_of(record) for record in records]
     ids = [writer.ids(*prompt) for prompt in prompts]
-    answers = [""] * len(ids)
+    for record, prompt in zip(records, ids, strict=True):
+        check_lengths(writer.decoding.cascade, [prompt], writer.max_new_tokens, record.where)
+    output = None if config.output is None else created(Path(config.output))
+    answers: list[str | None] = [None] * len(ids)
     order = sorted(range(len(ids)), key=lambda number: len(ids[number]))
-    for begin in range(0, len(order), config.batch_size):
-        part = order[begin : begin + config.batch_size]
-        for piece in writer.answers([ids[number] for number in part]):
-            answers[part[piece.row]] += piece.text
-        print(told(writer), file=sys.stderr)
-    lines = [
-        json.dumps({"prompt": prompt[0], "input": prompt[1], "answer": answer}, ensure_ascii=False)
-        for prompt, answer in zip(prompts, answers, strict=True)
-    ]
-    if config.output is None:
-        print("\n".join(lines))
-        return
-    output = Path(config.output)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    try:
+        for begin in range(0, len(order), config.batch_size):
+            part = order[begin : begin + config.batch_size]
+            texts = [""] * len(part)
+            for piece in writer.answers([ids[number] for number in part]):
+                texts[piece.row] += piece.text
+            for number, text in zip(part, texts, strict=True):
+                answers[number] = text
+            print(told(writer), file=sys.stderr)
+    finally:
+        lines = [
+            json.dumps({"prompt": text, "input": given, "answer": answer}, ensure_ascii=False)
+            for (text, given), answer in zip(prompts, answers, strict=True)
+            if answer is not None
+        ]
+        text = "".join(line + "\n" for line in lines)
+        if output is None:
+            print(text, end="")
+        else:
+            output.write_text(text, encoding="utf-8")
+
+
+def created(file: Path) -> Path:
+    """An empty new file, so that what cannot be written is known before the work.
+
+    Raises:
+        BadInput: it cannot.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(exist_ok=False)
+    except OSError as error:
+        raise unwritable(file, error, "name another file") from error
+    return file
 
 
 def prompt_of(record: Record) -> tuple[str, str]:

@@ -119,7 +119,12 @@ def load_checkpoint(
     facts = safetensors_header(folder / EXITS)
     name = backbone or facts.get("backbone", "")
     named = replace(how, name=name, remedy=f"say where the backbone is now: {ELSEWHERE}=FOLDER")
-    model = named.load()
+    trained_in = facts.get("backbone_dtype", named.dtype)
+    # The hash is that of the weights as they were in training.
+    model = replace(named, dtype=trained_in).load()
+    check_backbone(facts.get("backbone_sha256", ""), sha256_of_weights(model), ELSEWHERE)
+    if trained_in != named.dtype:
+        model = named.load()
     exits = load_exits(folder / EXITS, model)
     tokenizer = replace(named, name=str(folder)).tokenizer()
     return Checkpoint(model, exits, tokenizer, folder, backbone=name, report=report)
@@ -130,10 +135,11 @@ def load_exits(file: Path, backbone: PreTrainedModel) -> Exits:
 
     Args:
         file: that a run of Balcony or of intermediate classifier tuning wrote.
-        backbone: in the dtype that it is to have; one that was trained too gets its weights.
+        backbone: the right one, as `check_backbone` tells, in the dtype that it is to have; one
+            that was trained too gets its weights.
 
     Raises:
-        BadInput: a damaged file, one of another backbone, or one with adapters.
+        BadInput: a damaged file, or one with adapters.
     """
     facts = safetensors_header(file)
     trained = facts.get("trained", "exits")
@@ -147,7 +153,6 @@ def load_exits(file: Path, backbone: PreTrainedModel) -> Exits:
         config = ExitConfig(**json.loads(facts["exits"]))
     except (KeyError, ValueError, TypeError) as error:
         raise damaged(file, "does not say what its exits are") from error
-    check_backbone(facts.get("backbone_sha256", ""), sha256_of_weights(backbone), ELSEWHERE)
     exits = build_exits(backbone, config, dtype=torch.float32)
     parts = {"exits.": exits, "backbone.": backbone} if trained == "unfrozen" else {"exits.": exits}
     state = load_file(file)
@@ -184,9 +189,11 @@ def check_backbone(trained_on: str, present: str, key: str = "backbone.name") ->
 
 def report_of(folder: Path) -> dict[str, Any] | None:
     """The report of the run that a folder of weights belongs to, if there is a whole one."""
-    file = folder.parent.parent / "report.json"
+    if folder.parts[-2:] != ("checkpoints", "model"):
+        return None
     try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        text = (folder.parent.parent / "report.json").read_text(encoding="utf-8")
+        found: Any = json.loads(text)
     except (OSError, ValueError):
         return None
-    return found
+    return found if isinstance(found, dict) else None

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.hub import convert_file_size_to_int
 
 from belvedere.errors import BadInput, unwritable
 from belvedere.submodels.backbone import head_of
@@ -30,6 +30,12 @@ def export(checkpoint: Checkpoint, depth: int, output: Path, shard_size: str = "
             or a folder that holds something.
     """
     check_output(output)
+    try:
+        convert_file_size_to_int(shard_size)
+    except ValueError as error:
+        raise BadInput(
+            f"{shard_size!r} is no size", where="shard_size", remedy="give one like 5GB"
+        ) from error
     model = standalone(checkpoint, depth)
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -66,14 +72,18 @@ def standalone(checkpoint: Checkpoint, depth: int) -> PreTrainedModel:
     if any(p.dtype != dtype for p in model.parameters()):
         # A float32 exit on a bfloat16 backbone; a copy, as the view shares its parent's tensors.
         state = {key: tensor.to(dtype) for key, tensor in model.state_dict().items()}
-        with torch.device("meta"):
-            copy = type(model)(model.config)
-        copy = copy.to_empty(device="cpu")
-        copy.load_state_dict(state)
+        copy: PreTrainedModel = type(model).from_pretrained(
+            None, config=model.config, state_dict=state, dtype=dtype
+        )
         copy.generation_config = model.generation_config
-        torch.nn.Module.to(copy, dtype)
         return copy.eval()
     return model
+
+
+def begins(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether texts get their begin token, if there is one, from the tokenizer."""
+    begin = tokenizer.bos_token_id
+    return begin is None or tokenizer("a").input_ids[:1] == [begin]
 
 
 def card(checkpoint: Checkpoint, depth: int, model: PreTrainedModel) -> str:
@@ -110,6 +120,12 @@ def card(checkpoint: Checkpoint, depth: int, model: PreTrainedModel) -> str:
         "|---|---|",
         *(f"| {key} | {value} |" for key, value in facts.items() if value is not None),
     ]
+    if not begins(checkpoint.tokenizer):
+        lines += [
+            "",
+            f"Prompts begin with `{checkpoint.tokenizer.bos_token}`, which the tokenizer does not "
+            "add by itself.",
+        ]
     if row.get("metrics"):
         lines += ["", "Measured on the test split of its data:", "", "| metric | value |"]
         lines += [

@@ -5,14 +5,21 @@ here: rotary halves are interleaved for llama.cpp's ``llama`` architecture, and 
 """
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
-from belvedere.errors import BadInput, check_new_file
+from belvedere.errors import BadInput, check_new_file, unwritable
 
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
 """Families of transformers and what llama.cpp calls them."""
@@ -32,23 +39,17 @@ def write_gguf(folder: Path, file: Path) -> None:
         BadInput: the file is there, ``gguf`` is not installed, or a family, rotary scaling or
             tokenizer that only llama.cpp's own converter knows.
     """
-    try:
-        import gguf
-    except ImportError as error:
-        raise BadInput(
-            "the gguf package is not installed",
-            where="gguf",
-            remedy="pip install 'belvedere[gguf]'",
-        ) from error
-    check_new_file(file)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
     config = model.config
-    if config.model_type not in ARCHITECTURES:
-        raise BadInput(f"{config.model_type} models are not written", remedy=OWN_CONVERTER)
+    check_gguf(config, AutoTokenizer.from_pretrained(folder), file)
+    import gguf
+
     rope: dict[str, Any] = getattr(config, "rope_parameters", None) or {}
-    if rope.get("rope_type", "default") != "default":
-        raise BadInput(f"{rope['rope_type']} rotary scaling is not written", remedy=OWN_CONVERTER)
     architecture = ARCHITECTURES[config.model_type]
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(file, error, "name another file") from error
     writer = gguf.GGUFWriter(file, architecture)
     add_shape(writer, model, rope)
     add_tokenizer(writer, folder, config)
@@ -65,6 +66,37 @@ def write_gguf(folder: Path, file: Path) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def check_gguf(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, file: Path) -> None:
+    """Raise `BadInput` for what `write_gguf` cannot write of a model, its tokenizer or to a file.
+
+    That is: the file is there, ``gguf`` is not installed, or a family, rotary scaling or tokenizer
+    that only llama.cpp's own converter knows.
+    """
+    if find_spec("gguf") is None:
+        raise BadInput(
+            "the gguf package is not installed",
+            where="gguf",
+            remedy="pip install 'belvedere[gguf]'",
+        )
+    check_new_file(file)
+    if config.model_type not in ARCHITECTURES:
+        raise BadInput(f"{config.model_type} models are not written", remedy=OWN_CONVERTER)
+    rope: dict[str, Any] = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type", "default") != "default":
+        raise BadInput(f"{rope['rope_type']} rotary scaling is not written", remedy=OWN_CONVERTER)
+    raw = raw_tokenizer(tokenizer)
+    if raw.get("model", {}).get("type") != "BPE" or raw["model"].get("byte_fallback"):
+        raise BadInput("only tokenizers of byte pairs are written", remedy=OWN_CONVERTER)
+    split_of(raw["pre_tokenizer"])
+
+
+def raw_tokenizer(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """What its tokenizer.json says; empty for one without."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    raw: dict[str, Any] = json.loads(backend.to_str()) if backend is not None else {}
+    return raw
 
 
 def add_shape(writer: Any, model: PreTrainedModel, rope: dict[str, Any]) -> None:
@@ -87,21 +119,10 @@ def add_shape(writer: Any, model: PreTrainedModel, rope: dict[str, Any]) -> None
 
 
 def add_tokenizer(writer: Any, folder: Path, config: Any) -> None:
-    """A byte-level BPE tokenizer: tokens, their types, merges, and special tokens.
-
-    Raises:
-        BadInput: a tokenizer of another kind.
-    """
+    """A byte-level BPE tokenizer: tokens, their types, merges, and special tokens."""
     import gguf
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    raw = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    if raw["model"]["type"] != "BPE" or (
-        "byte_fallback" in raw["model"] and raw["model"]["byte_fallback"]
-    ):
-        raise BadInput(
-            "only tokenizers of byte pairs are written", where=str(folder), remedy=OWN_CONVERTER
-        )
     added = tokenizer.added_tokens_decoder
     tokens, types = [], []
     by_id = {number: token for token, number in tokenizer.get_vocab().items()}
@@ -117,18 +138,20 @@ def add_tokenizer(writer: Any, folder: Path, config: Any) -> None:
             tokens.append(by_id[number])
             types.append(gguf.TokenType.NORMAL)
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(split_of(raw["pre_tokenizer"], folder))
+    writer.add_tokenizer_pre(split_of(raw_tokenizer(tokenizer)["pre_tokenizer"]))
     writer.add_token_list(tokens)
     writer.add_token_types(types)
-    gguf.SpecialVocab(folder, load_merges=True, n_vocab=len(tokens)).add_to_gguf(writer, quiet=True)
+    vocabulary = gguf.SpecialVocab(folder, load_merges=True, n_vocab=len(tokens))
+    # As in `belvedere.submodels.decoding.encoded_prompt`.
+    vocabulary.add_special_token["bos"] = tokenizer.bos_token_id is not None
+    vocabulary.add_to_gguf(writer, quiet=True)
 
 
-def split_of(raw: dict[str, Any] | None, folder: Path) -> str:
+def split_of(raw: dict[str, Any] | None) -> str:
     """llama.cpp's name for how a tokenizer splits text before it joins byte pairs.
 
     Args:
         raw: ``pre_tokenizer`` of a tokenizer.json.
-        folder: for the message.
 
     Raises:
         BadInput: it has no name there.
@@ -144,9 +167,7 @@ def split_of(raw: dict[str, Any] | None, folder: Path) -> str:
         return "llama-bpe"
     if kinds == ["Split", "ByteLevel"] and r"\p{N}|" in pattern:
         return "qwen2"
-    raise BadInput(
-        "the tokenizer splits text in a way of its own", where=str(folder), remedy=OWN_CONVERTER
-    )
+    raise BadInput("the tokenizer splits text in a way of its own", remedy=OWN_CONVERTER)
 
 
 def interleaved(

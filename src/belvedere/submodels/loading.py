@@ -58,13 +58,10 @@ class Backbone:
         Raises:
             BadInput: no such folder or hub model, no access, or damaged weights.
         """
-        dtype = getattr(torch, self.dtype, None)
-        if not isinstance(dtype, torch.dtype):
-            raise BadInput(f"{self.dtype} is no dtype", where="backbone.dtype")
         config = self.config()
         if self.weights == "random":
             return AutoModelForCausalLM.from_config(
-                config, dtype=dtype, attn_implementation=self.attention
+                config, dtype=self.torch_dtype, attn_implementation=self.attention
             ).eval()
         if self.shape:
             raise BadInput(
@@ -72,12 +69,31 @@ class Backbone:
                 where="backbone.shape",
                 remedy="remove it, or set backbone.weights=random",
             )
+        return self.load_as(AutoModelForCausalLM)
+
+    def load_as(self, kind: Any, **options: Any) -> Any:
+        """The pretrained model as one of a class, in eval mode. Raises `BadInput` as `load` does.
+
+        Args:
+            kind: has ``from_pretrained``.
+            options: of that.
+        """
+        dtype = self.torch_dtype
         try:
-            return AutoModelForCausalLM.from_pretrained(
-                self.name, dtype=dtype, attn_implementation=self.attention, use_safetensors=True
-            ).eval()
+            return kind.from_pretrained(
+                self.name, dtype=dtype, attn_implementation=self.attention, use_safetensors=True,
+                **options,
+            ).eval()  # fmt: skip
         except Exception as error:  # safetensors raises its own, transformers several kinds
             raise self._refused(error) from error
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The dtype. Raises `BadInput` if it is none."""
+        dtype = getattr(torch, self.dtype, None)
+        if not isinstance(dtype, torch.dtype):
+            raise BadInput(f"{self.dtype} is no dtype", where="backbone.dtype")
+        return dtype
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer. Raises `BadInput` where it cannot be found."""

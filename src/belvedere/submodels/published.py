@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedConfig, PreTrainedModel
 
@@ -56,23 +55,23 @@ def load_nested(load: Backbone, raw: Mapping[str, Any]) -> tuple[PreTrainedModel
     has_layer = bool(raw.get("exit_decoder_layer"))
     llama = {key: value for key, value in raw.items() if key not in OWN}
     config = LlamaConfig.from_dict(llama | {"model_type": "llama"})
-    dtype = getattr(torch, load.dtype)
-    model = LlamaForCausalLM.from_pretrained(
-        load.name, config=config, dtype=dtype, attn_implementation=load.attention
-    ).eval()
+    model = load.load_as(LlamaForCausalLM, config=config)
+    dtype = model.dtype
     exits = build_exits(
         model,
         ExitConfig(depths, kind="layer" if has_layer else "norm", head="tied" if tied else "own"),
     )
     parts = ["layer", "norm", "head"] if has_layer else ["norm", "head"]
-    state = {
-        f"{depths[int(number)]}.{parts[int(part)]}.{rest}": tensor
-        for key, tensor in tensors_of(load)
-        for number, part, rest in [key.removeprefix(PREFIX).split(".", 2)]
-    }
     try:
+        state = {
+            f"{depths[int(number)]}.{parts[int(part)]}.{rest}": tensor
+            for key, tensor in tensors_of(load)
+            for number, part, rest in [key.removeprefix(PREFIX).split(".", 2)]
+        }
         exits.load_state_dict({key: tensor.to(dtype) for key, tensor in state.items()})
-    except RuntimeError as error:
+    except (RuntimeError, IndexError, ValueError) as error:
+        if isinstance(error, BadInput):
+            raise
         raise BadInput(
             "the exits are not those that the configuration names",
             where=load.name,
@@ -87,6 +86,7 @@ def tensors_of(load: Backbone) -> Iterator[tuple[str, Tensor]]:
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
 
+        # It is there already, as the backbone came from the same files.
         folder = Path(snapshot_download(load.name, allow_patterns=["*.safetensors"]))
     for file in sorted(folder.glob("*.safetensors")):
         with opened_safetensors(file) as opened:

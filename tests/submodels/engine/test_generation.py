@@ -14,7 +14,7 @@ from belvedere.submodels.engine import session as session_module
 from belvedere.submodels.engine.cascade import Cascade
 from belvedere.submodels.engine.generation import Statistics, generate
 from belvedere.submodels.engine.sampling import Chooser, Sampling
-from belvedere.submodels.engine.session import Session, checked
+from belvedere.submodels.engine.session import ROOM, Session, checked
 from belvedere.submodels.engine.strategies import Drafting, confident, fixed, speculative
 from belvedere.submodels.exits import ExitConfig, Exits, build_exits
 from belvedere.submodels.views import submodel
@@ -215,6 +215,38 @@ def test_what_is_pending_leaves_the_cache_of_the_full_model(llama: PreTrainedMod
     for layer, theirs in zip(session.cache.layers, wanted.past_key_values.layers, strict=True):
         assert torch.allclose(layer.keys[:, :, : session.columns], theirs.keys, atol=1e-4)
         assert torch.allclose(layer.values[:, :, : session.columns], theirs.values, atol=1e-4)
+
+
+def test_nothing_waits_for_stages_that_are_not_read(llama: PreTrainedModel) -> None:
+    session = Session(Cascade(llama, (2, 4)), 1, 60)
+    session.push(torch.arange(1, 41)[None])
+    with torch.no_grad():
+        for _ in range(3):
+            fixed(session, GREEDY, 0)
+    assert not session.pending[1]
+    assert not session.pending[2]
+    held = session.behind[0]
+    assert held is not None
+    assert held.untyped_storage().nbytes() <= ROOM * held.shape[2] * 4
+
+
+def test_confidence_is_worked_out_in_float32(llama: PreTrainedModel) -> None:
+    model = llama.to(torch.bfloat16)
+
+    def opened() -> Session:
+        session = Session(Cascade(model, (2,)), 1, 20)
+        session.push(torch.tensor([[5, 9, 31, 7]]))
+        return session
+
+    with torch.no_grad():
+        logits = opened().read(0)[0, -1].float()
+        # So large that bfloat16 has no numbers near them.
+        scale = next(s for s in range(1, 4000) if (logits * s).softmax(0).max() > 0.95)
+        model.lm_head.weight.mul_(scale)
+        sure = float(opened().read(0)[0, -1].float().softmax(0).max())
+        assert 0.9 < sure < 0.999
+        assert int(confident(opened(), GREEDY, [sure + 1e-4]).depths) == LAYERS
+        assert int(confident(opened(), GREEDY, [sure - 1e-4]).depths) == 2
 
 
 def test_the_repetition_penalty_is_transformers(llama: PreTrainedModel) -> None:

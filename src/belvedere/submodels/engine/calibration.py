@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -117,6 +118,12 @@ def top(head: nn.Module, states: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(tokens), torch.cat(shares)
 
 
+def check_wanted(wanted: Any) -> None:
+    """Raise `BadInput` for an agreement that is no share."""
+    if not isinstance(wanted, int | float) or not 0 <= wanted <= 1:
+        raise BadInput(f"an agreement of {wanted}", where="agreement", remedy="give 0 to 1")
+
+
 def calibrated(
     depths: Sequence[int], sure: Tensor, right: Tensor, wanted: float, data: str = ""
 ) -> Calibration:
@@ -135,8 +142,7 @@ def calibrated(
     Raises:
         BadInput: a share that cannot be.
     """
-    if not 0 <= wanted <= 1:
-        raise BadInput(f"an agreement of {wanted}", where="agreement", remedy="give 0 to 1")
+    check_wanted(wanted)
     tokens = sure.shape[1]
     allowed = (1 - wanted) * tokens
     here = torch.ones(tokens, dtype=torch.bool)

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import torch
 import torch._inductor.config as inductor
 from torch import Tensor, nn
+from torch._dynamo.exc import TorchDynamoException
 from transformers import Cache, DynamicCache, EncoderDecoderCache, PreTrainedModel
 
 from belvedere.errors import BadInput
@@ -37,8 +38,9 @@ FEW = 13
 SMALL = 2**20
 """Bytes of a matrix that stays in the cache of a core, and may be read once for each column."""
 ANY_WIDTH = 2**20
-RECOMPILED = 8
-"""How often one stage may be compiled, for other numbers of sequences, columns and rooms."""
+PROGRAMS = 1024
+"""Most that may be made: one for each stage, number of sequences and room, and for one column or
+several. Rooms are powers of two, so they are few."""
 MASKS = ("sdpa", "eager")
 """Attention implementations that take a mask of any form, which holes between columns need."""
 
@@ -106,11 +108,13 @@ class Compiled:
             options |= {"cpp_wrapper": True, **products_as_loops(FEW if self.small else 1)}
         compile = partial(
             compile, fullgraph=True, dynamic=False, options=options, isolate_recompiles=True,
-            recompile_limit=RECOMPILED * len(cascade.stages),
+            recompile_limit=PROGRAMS,
         )  # fmt: skip
-        self.run: Callable[[int, Tensor, Passing], Tensor] = compile(cascade.run)
-        self.through_exit: Callable[[int, Tensor, Passing], Tensor] = compile(cascade.through_exit)
-        self.logits: Callable[[int, Tensor], Tensor] = compile(cascade.logits)
+        self.run: Callable[[int, Tensor, Passing], Tensor] = told(compile(cascade.run))
+        self.through_exit: Callable[[int, Tensor, Passing], Tensor] = told(
+            compile(cascade.through_exit)
+        )
+        self.logits: Callable[[int, Tensor], Tensor] = told(compile(cascade.logits))
 
     def varied(self, states: Tensor, dimension: int) -> Tensor:
         """Have one program made for all sizes of a dimension above 1, which has its own."""
@@ -120,6 +124,22 @@ class Compiled:
             else:
                 torch._dynamo.maybe_mark_dynamic(states, dimension)
         return states
+
+
+def told(compiled: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A compiled function that says in one line what cannot be compiled."""
+
+    def called_or_told(*args: Any) -> Tensor:
+        try:
+            return compiled(*args)
+        except TorchDynamoException as error:
+            raise BadInput(
+                f"this model or machine cannot be compiled for ({str(error).splitlines()[0]})",
+                where="compile",
+                remedy="leave compile=false",
+            ) from error
+
+    return called_or_told
 
 
 def products_as_loops(rows: int) -> dict[str, Any]:

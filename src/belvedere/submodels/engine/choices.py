@@ -92,9 +92,14 @@ def cut(checkpoint: Checkpoint, depths: Sequence[int], frame: Frame | None) -> C
 
 
 def _default_exit(checkpoint: Checkpoint, name: str) -> int:
+    depths = checkpoint.trained_depths
+    if not depths:
+        raise BadInput(
+            "a model of one layer has no exits", where="decoding", remedy="use decoding=full"
+        )
     if name == "exit":
-        return checkpoint.depths[-1]
-    return min(checkpoint.depths, key=lambda d: abs(d - DRAFT_SHARE * checkpoint.layers))
+        return depths[-1]
+    return min(depths, key=lambda d: abs(d - DRAFT_SHARE * checkpoint.layers))
 
 
 def _chosen(

@@ -125,17 +125,19 @@ def length_of(tokens: list[int], before: int, end_ids: Sequence[int], limit: int
     return limit if len(tokens) >= limit else None
 
 
-def check_lengths(cascade: Cascade, prompts: Sequence[Sequence[int]], new: int) -> None:
-    """Raise `BadInput` for prompts that cannot be answered."""
+def check_lengths(
+    cascade: Cascade, prompts: Sequence[Sequence[int]], new: int, where: str | None = None
+) -> None:
+    """Raise `BadInput` for prompts that cannot be answered, which are from a place."""
     if new < 1:
         raise BadInput(f"{new} new tokens", where="max_new_tokens", remedy="give 1 or more")
     if not prompts or not all(prompts):
-        raise BadInput("a prompt is empty", remedy="give one token or more")
+        raise BadInput("a prompt is empty", where=where, remedy="give one token or more")
     room, longest = cascade.context, max(map(len, prompts))
     if longest + new > room:
         raise BadInput(
             f"a prompt of {longest} and an answer of {new} tokens exceed the context of {room}",
-            where="max_new_tokens",
+            where=where or "max_new_tokens",
             remedy="shorten the prompt or lower max_new_tokens",
         )
 

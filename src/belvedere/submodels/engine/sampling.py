@@ -1,5 +1,6 @@
 """Which token comes next: greedily, or drawn; and the rule by which drawn drafts are accepted."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -39,17 +40,24 @@ class Sampling:
     repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
+        for name in ("temperature", "top_p", "repetition_penalty"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise BadInput(f"{value!r} is no number", where=name)
+        whole = isinstance(self.top_k, int) and not isinstance(self.top_k, bool)
         wrong = [
-            ("temperature", self.temperature < 0, "0 or more"),
-            ("top_k", self.top_k is not None and self.top_k < 1, "1 or more"),
+            ("temperature", not 0 <= self.temperature < math.inf, "0 or more"),
+            ("top_k", self.top_k is not None and not (whole and self.top_k >= 1), "1 or more"),
             ("top_p", not 0 < self.top_p <= 1, "more than 0 and at most 1"),
-            ("repetition_penalty", self.repetition_penalty <= 0, "more than 0"),
+            ("repetition_penalty", not 0 < self.repetition_penalty < math.inf, "more than 0"),
         ]
         for name, bad, allowed in wrong:
             if bad:
                 raise BadInput(
                     f"{getattr(self, name)} cannot be", where=name, remedy=f"give {allowed}"
                 )
+        for name in ("temperature", "top_p", "repetition_penalty"):
+            object.__setattr__(self, name, float(getattr(self, name)))  # as transformers wants them
 
 
 class Chooser:

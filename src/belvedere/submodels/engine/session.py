@@ -124,6 +124,7 @@ class Session:
         positions: [batch, capacity], of each token in its sequence.
         lengths: [batch], the real tokens of each sequence.
         alive: [batch], which sequences go on; of the others new tokens are not real.
+        deepest: the last stage that is going to be read; nothing waits for later ones.
         goals: [batch], how many tokens each is to have at most, if that is known.
     """
 
@@ -143,6 +144,7 @@ class Session:
         self.first: Tensor | None = None
         self.whole = True  # whether every token so far is real: then masks are simple
         stages = len(cascade.stages)
+        self.deepest = stages - 1
         self.pending: list[list[Tensor]] = [[] for _ in range(stages)]
         self.done = [0] * stages
         self.waiting: list[list[Tensor]] = [[] for _ in range(stages)]  # for the exits' layers
@@ -170,7 +172,9 @@ class Session:
         self.whole = self.whole and bool(real.all())
         self.first = ids[:, -1:] if self.first is None else self.first
         self.ids[:, at], self.real[:, at] = ids, real
-        self.positions[:, at] = (self.lengths[:, None] + real.cumsum(1) - 1).clamp(min=0)
+        # Drafts may come after a sequence's last place; they are taken back.
+        last = self.cascade.context - 1
+        self.positions[:, at] = (self.lengths[:, None] + real.cumsum(1) - 1).clamp(0, last)
         self.lengths = self.lengths + real.sum(1)
         self.pending[0].append(self.cascade.frame.embed(ids, self.positions[:, at]))
         self.columns += new
@@ -189,7 +193,7 @@ class Session:
 
         Args:
             stage: its number.
-            last: how many columns.
+            last: how many columns, at most `ROOM`.
 
         Returns:
             [batch, last, vocabulary].
@@ -278,11 +282,12 @@ class Session:
             self.done[number] = start + hidden.shape[1]
             passing = self._passing(hidden, start)
             hidden = self._passes.run(number, hidden, passing)
-            if number + 1 < len(self.pending):
+            if number < self.deepest:
                 self.pending[number + 1].append(hidden)
             if self.cascade.layer_of_exit(number) is not None:
                 self.waiting[number].append(hidden)
-            self.behind[number] = hidden
+            # A copy, as a part would keep the whole of a long prompt in memory.
+            self.behind[number] = hidden[:, -ROOM:].clone()
         hidden = self.behind[stage]
         assert hidden is not None, "nothing was pushed"
         return hidden

@@ -35,7 +35,8 @@ class Found:
 
 
 def fixed(session: Session, choose: Chooser, stage: int) -> Found:
-    """The next token, by the sub-model of one stage."""
+    """The next token, by the sub-model of one stage, which is the deepest that is ever read."""
+    session.deepest = stage
     scores = choose.scores(session.read(stage)[:, -1], session.history)
     tokens = choose.pick(scores)
     session.push(tokens[:, None])
@@ -55,7 +56,7 @@ def confident(session: Session, choose: Chooser, thresholds: Sequence[float]) ->
     depths = torch.zeros_like(session.lengths)
     left = ~session.alive
     for stage, threshold in enumerate([*thresholds, 0.0]):
-        logits = session.read(stage)[:, -1]
+        logits = session.read(stage)[:, -1].float()  # as calibration does
         # The probability of the likeliest token, without the others'.
         sure = (logits.amax(-1) - logits.logsumexp(-1)).exp() >= threshold
         leaves = sure & ~left
@@ -125,7 +126,9 @@ def speculative(session: Session, choose: Chooser, stage: int, drafting: Draftin
         stage: of the exit.
         drafting: how many; it learns.
     """
-    length = max(1, min(drafting.length, session.left - 1))
+    if session.left <= 1:
+        return fixed(session, choose, len(session.cascade.stops) - 1)
+    length = min(drafting.length, session.left - 1)
     session.make_room(length + 1)
     stops, start = session.cascade.stops, session.columns
     guesses: list[Tensor] = []
