@@ -9,6 +9,7 @@ from timm.layers import build_sincos2d_pos_embed
 from torch import Tensor, nn
 
 from belvedere.errors import BadInput
+from belvedere.submodels.backbone import layers_of
 from belvedere.unichart.config import SIZES, ChartModelConfig, DecoderConfig, EncoderConfig
 from belvedere.unichart.encoder import AxialBlocks, ChartEncoder
 from belvedere.unichart.model import SINE_TEMPERATURE, ChartModel, sines
@@ -324,6 +325,23 @@ class TestGeneration:
             mask = (torch.arange(9) < 6).long()[None]
             hidden = model.decode(states, padded, mask)[:, :6]
             torch.testing.assert_close(hidden, model.decode(states, ids))
+
+    def test_what_all_states_share_does_not_drown_gradients_in_bfloat16(self) -> None:
+        model = made()
+        shared = 30 * torch.randn(1, 1, 24, generator=torch.Generator().manual_seed(5))
+        states = torch.randn(2, 12, 24, generator=torch.Generator().manual_seed(6)) + shared
+        ids = torch.tensor([PROMPTS[0], PROMPTS[2] + [5, 6]])
+        found = []
+        for half in (False, True):
+            model.zero_grad()
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                keys = model.keys_of(states)
+                (hidden,) = model.decode_about([2], keys, torch.arange(2), ids)
+            hidden.float()[..., 0].sum().backward()
+            layers: Any = layers_of(model.decoder)
+            grads = [layer.encoder_attn.q_proj.weight.grad.flatten() for layer in layers]
+            found.append(torch.cat(grads))
+        assert torch.cosine_similarity(*found, dim=0) > 0.95
 
     @pytest.mark.parametrize(
         ("prompts", "new", "says"),

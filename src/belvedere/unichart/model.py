@@ -207,13 +207,16 @@ class ChartModel(nn.Module):
         Args:
             states: [charts, tokens, d_model].
         """
+        # What all keys have in common changes no attention, but in bfloat16 it drowns the gradients
+        # of the queries, which are differences between keys.
+        centred = states - states.mean(1, keepdim=True)
         found = []
         for layer in layers_of(self.decoder):
             attention: Any = layer.encoder_attn
             shape = (-1, attention.head_dim)
             keys, values = (
-                project(states).unflatten(-1, shape).transpose(1, 2)
-                for project in (attention.k_proj, attention.v_proj)
+                project(given).unflatten(-1, shape).transpose(1, 2)
+                for project, given in ((attention.k_proj, centred), (attention.v_proj, states))
             )
             found.append((keys, values))
         return ChartKeys(states, found)
