@@ -99,12 +99,15 @@ class SharedScores:
         for number, row in enumerate(rows):
             ids[number, : len(row) - 1] = torch.tensor(row[:-1])
             mask[number, : len(row) - 1] = 1
+        counts = [
+            min(len(continuation), len(row) - 1)
+            for row, (_, continuation) in zip(rows, pairs, strict=True)
+        ]
         at = [
             (number, place)
-            for number, (row, (_, continuation)) in enumerate(zip(rows, pairs, strict=True))
-            for place in range(len(row) - 1 - min(len(continuation), len(row) - 1), len(row) - 1)
+            for number, (row, count) in enumerate(zip(rows, counts, strict=True))
+            for place in range(len(row) - 1 - count, len(row) - 1)
         ]
-        counts = [sum(row == number for row, _ in at) for number in range(len(rows))]
         places = tuple(torch.tensor(at, device=model.device).reshape(-1, 2).T)
         wanted = torch.tensor(
             [rows[row][place + 1] for row, place in at], dtype=torch.long, device=model.device
@@ -214,11 +217,7 @@ class SubModelLM(TemplateLM):
             )
             ids = [self.tok_encode(text)[-(self.scores.longest - new) :] for text, _ in group]
             for begin in range(0, len(ids), self.scores.batch_size):
-                part = ids[begin : begin + self.scores.batch_size]
-                answers = [""] * len(part)
-                for piece in writer.answers(part):
-                    answers[piece.row] += piece.text
-                found += answers
+                found += writer.texts(ids[begin : begin + self.scores.batch_size])
         return found
 
 

@@ -87,22 +87,9 @@ class Writer:
         self.checkpoint, self.decoding, self.choose = checkpoint, decoding, choose
         self.tokenizer = checkpoint.tokenizer
         self.max_new_tokens, self.stops, self.format = max_new_tokens, stops, format
-        self.statistics, self.drafts_before = Statistics(), (0, 0)
+        self.statistics = Statistics()
         self.instruction = instruction_prompt(FORMATS[format]) if format in FORMATS else None
         self.end_ids = end_ids_of(checkpoint, chat=format == "chat")
-
-    @property
-    def drafts_ever(self) -> tuple[int, int]:
-        """Drafted and accepted tokens of all batches."""
-        drafting = self.decoding.drafting
-        return (0, 0) if drafting is None else (drafting.drafted, drafting.accepted)
-
-    @property
-    def drafts(self) -> tuple[int, int]:
-        """Drafted and accepted tokens of the last batch."""
-        before = zip(self.drafts_ever, self.drafts_before, strict=True)
-        drafted, accepted = (now - then for now, then in before)
-        return drafted, accepted
 
     def ids(self, prompt: str, given: str = "") -> list[int]:
         """The tokens of a prompt in the writer's format.
@@ -136,7 +123,8 @@ class Writer:
     def answers(self, prompts: Sequence[Sequence[int]]) -> Iterator[Piece]:
         """The answers to a batch of prompts, piece by piece."""
         self.statistics = Statistics()
-        self.drafts_before = self.drafts_ever
+        if self.decoding.drafting is not None:
+            self.decoding.drafting.count_anew()
         streams = [TextStream(self.tokenizer, self.stops) for _ in prompts]
         fed = [0] * len(prompts)
         waiting: list[list[str]] = [[] for _ in prompts]
@@ -162,6 +150,13 @@ class Writer:
                 if finished:
                     text += streams[new.row].rest()
                 yield Piece(new.row, token, text, depth, finished)
+
+    def texts(self, prompts: Sequence[Sequence[int]]) -> list[str]:
+        """The whole answers to a batch of prompts."""
+        found = [""] * len(prompts)
+        for piece in self.answers(prompts):
+            found[piece.row] += piece.text
+        return found
 
 
 def write(config: DictConfig) -> None:
@@ -340,9 +335,9 @@ def told(writer: Writer) -> str:
     """What the last answers took, in one line."""
     found = writer.statistics
     parts = [f"{found.tokens} tokens", f"{found.tokens_per_second:,.1f} tokens/s"]
-    drafted, accepted = writer.drafts
-    if drafted:
-        parts.append(f"{accepted / drafted:.0%} of {drafted} drafts")
+    drafting = writer.decoding.drafting
+    if drafting is not None and drafting.drafted:
+        parts.append(f"{drafting.accepted / drafting.drafted:.0%} of {drafting.drafted} drafts")
     if len(found.depths) > 1:
         shares = [
             f"{count / found.tokens:.0%} at {depth} layers"
@@ -398,9 +393,7 @@ def write_file(writer: Writer, config: DictConfig) -> None:
     try:
         for begin in range(0, len(order), config.batch_size):
             part = order[begin : begin + config.batch_size]
-            texts = [""] * len(part)
-            for piece in writer.answers([ids[number] for number in part]):
-                texts[piece.row] += piece.text
+            texts = writer.texts([ids[number] for number in part])
             for number, text in zip(part, texts, strict=True):
                 answers[number] = text
             print(told(writer), file=sys.stderr)

@@ -41,7 +41,8 @@ def write_gguf(folder: Path, file: Path) -> None:
     """
     model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
     config = model.config
-    check_gguf(config, AutoTokenizer.from_pretrained(folder), file)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    check_gguf(config, tokenizer, file)
     import gguf
 
     rope: dict[str, Any] = getattr(config, "rope_parameters", None) or {}
@@ -52,7 +53,7 @@ def write_gguf(folder: Path, file: Path) -> None:
         raise unwritable(file, error, "name another file") from error
     writer = gguf.GGUFWriter(file, architecture)
     add_shape(writer, model, rope)
-    add_tokenizer(writer, folder, config)
+    add_tokenizer(writer, folder, tokenizer, config)
     names = gguf.get_tensor_name_map(
         gguf.MODEL_ARCH[architecture.upper()], config.num_hidden_layers
     )
@@ -118,11 +119,12 @@ def add_shape(writer: Any, model: PreTrainedModel, rope: dict[str, Any]) -> None
     writer.add_vocab_size(config.vocab_size)
 
 
-def add_tokenizer(writer: Any, folder: Path, config: Any) -> None:
+def add_tokenizer(
+    writer: Any, folder: Path, tokenizer: PreTrainedTokenizerBase, config: Any
+) -> None:
     """A byte-level BPE tokenizer: tokens, their types, merges, and special tokens."""
     import gguf
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
     added = tokenizer.added_tokens_decoder
     tokens, types = [], []
     by_id = {number: token for token, number in tokenizer.get_vocab().items()}

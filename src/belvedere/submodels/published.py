@@ -69,9 +69,9 @@ def load_nested(load: Backbone, raw: Mapping[str, Any]) -> tuple[PreTrainedModel
             for number, part, rest in [key.removeprefix(PREFIX).split(".", 2)]
         }
         exits.load_state_dict({key: tensor.to(dtype) for key, tensor in state.items()})
+    except BadInput:  # a file that cannot be read, which says so itself
+        raise
     except (RuntimeError, IndexError, ValueError) as error:
-        if isinstance(error, BadInput):
-            raise
         raise BadInput(
             "the exits are not those that the configuration names",
             where=load.name,

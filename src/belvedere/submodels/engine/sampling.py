@@ -18,6 +18,9 @@ from transformers import (
 
 from belvedere.errors import BadInput
 
+NUMBERS = ("temperature", "top_p", "repetition_penalty")
+"""What `Sampling` has that transformers takes as fractions only."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -40,7 +43,7 @@ class Sampling:
     repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "top_p", "repetition_penalty"):
+        for name in NUMBERS:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise BadInput(f"{value!r} is no number", where=name)
@@ -56,7 +59,7 @@ class Sampling:
                 raise BadInput(
                     f"{getattr(self, name)} cannot be", where=name, remedy=f"give {allowed}"
                 )
-        for name in ("temperature", "top_p", "repetition_penalty"):
+        for name in NUMBERS:
             object.__setattr__(self, name, float(getattr(self, name)))  # as transformers wants them
 
 

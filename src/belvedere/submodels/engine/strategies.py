@@ -83,7 +83,7 @@ class Drafting:
         longest: most drafts in a row.
         memory: weight of the past in the estimate of a, for each draft.
         rate: the estimate.
-        drafted, accepted: over all rounds.
+        drafted, accepted: over all rounds since `count_anew`.
     """
 
     cost: float
@@ -96,6 +96,10 @@ class Drafting:
 
     def __post_init__(self) -> None:
         self.length = self._best()
+
+    def count_anew(self) -> None:
+        """Begin to count again; what was learned stays."""
+        self.drafted = self.accepted = 0
 
     def note(self, accepted: int, drafted: int) -> None:
         """Learn how many drafts of one sequence stood."""
