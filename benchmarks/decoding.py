@@ -41,7 +41,7 @@ from belvedere.submodels.engine.generation import Statistics, generate
 from belvedere.submodels.engine.sampling import Chooser, Sampling
 from belvedere.submodels.exits import ExitConfig, build_exits
 from belvedere.submodels.loading import Backbone
-from belvedere.submodels.speed import in_turn
+from belvedere.submodels.speed import in_turn, now
 
 INSTRUCTIONS = Path(__file__).parent.parent / "data" / "instructions" / "test.jsonl"
 Answers = list[list[int]]
@@ -90,14 +90,14 @@ def by_transformers(
         longest = max(map(len, batch))
         ids = torch.tensor([[0] * (longest - len(one)) + one for one in batch])
         mask = torch.tensor([[0] * (longest - len(one)) + [1] * len(one) for one in batch])
-        clock, start = Clock(len(batch)), time.perf_counter()
+        device = checkpoint.model.device
+        clock, start = Clock(len(batch)), now(device)
         found: Any = checkpoint.model.generate(
-            ids.to(checkpoint.model.device), attention_mask=mask.to(checkpoint.model.device),
-            max_new_tokens=new, do_sample=False, pad_token_id=0,
-            streamer=clock, **options,
+            ids.to(device), attention_mask=mask.to(device), max_new_tokens=new, do_sample=False,
+            pad_token_id=0, streamer=clock, **options,
         )  # fmt: skip
         timed.first += clock.first - start
-        timed.rest += time.perf_counter() - clock.first
+        timed.rest += now(device) - clock.first
         timed.steps += new - clock.tokens
         timed.answers += found[:, longest:].tolist()
     return timed
@@ -132,18 +132,21 @@ def products(checkpoint: Checkpoint, rows: int, new: int) -> Timed:
         for parameter in layer.parameters()
         if parameter.ndim == 2
     ] + [head_of(model).weight]
-    inputs = {w.shape[1]: torch.randn(rows, w.shape[1], dtype=w.dtype) for w in weights}
-    start = time.perf_counter()
+    inputs = {w.shape[1]: torch.randn(rows, w.shape[1]).to(w) for w in weights}
+    start = now(model.device)
     for _ in range(new):
         for weight in weights:
             torch.nn.functional.linear(inputs[weight.shape[1]], weight)
-    return Timed(rest=time.perf_counter() - start, steps=new)
+    return Timed(rest=now(model.device) - start, steps=new)
 
 
 def opened(args: argparse.Namespace) -> Checkpoint:
     """The checkpoint, or an untrained one of a shape."""
     if args.checkpoint is not None:
         checkpoint = load_checkpoint(args.checkpoint, Backbone("", dtype=args.dtype))
+        for part in (checkpoint.model, checkpoint.exits):
+            if part is not None:
+                part.to(args.device)
         checkpoint.model.generation_config.eos_token_id = None  # type: ignore[union-attr]
         return checkpoint
     torch.manual_seed(0)
@@ -154,11 +157,11 @@ def opened(args: argparse.Namespace) -> Checkpoint:
     )  # fmt: skip
     with torch.device("meta"):
         model = LlamaForCausalLM(config)
-    model = model.to(getattr(torch, args.dtype)).to_empty(device="cpu")
+    model = model.to(getattr(torch, args.dtype)).to_empty(device=args.device)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(std=0.02) if parameter.ndim == 2 else parameter.fill_(1.0)
-        model.model.rotary_emb = type(model.model.rotary_emb)(config)
+        model.model.rotary_emb = type(model.model.rotary_emb)(config).to(args.device)
     model.generation_config.eos_token_id = None
     exits = build_exits(model.eval(), ExitConfig((4, 8, 12)))
     return Checkpoint(model, exits.eval(), SimpleNamespace(), Path(), "")  # type: ignore[arg-type]
@@ -181,7 +184,8 @@ def prompts(checkpoint: Checkpoint, args: argparse.Namespace) -> Answers:
 def assisted(checkpoint: Checkpoint, batches: list[Answers], args: argparse.Namespace) -> Timed:
     """By ``generate`` with the small model, which is loaded when it is needed."""
     small = AutoModelForCausalLM.from_pretrained(args.assistant, dtype=getattr(torch, args.dtype))
-    return by_transformers(checkpoint, batches, args.new, assistant_model=small.eval())
+    small = small.to(args.device).eval()
+    return by_transformers(checkpoint, batches, args.new, assistant_model=small)
 
 
 def arms(checkpoint: Checkpoint, args: argparse.Namespace) -> dict[str, Callable[..., Timed]]:
@@ -228,7 +232,8 @@ def measure_speed(args: argparse.Namespace) -> None:
     chosen = arms(checkpoint, args)
     print(
         f"{len(ids)} prompts of {min(map(len, ids))} to {max(map(len, ids))} tokens, {args.new} "
-        f"new tokens each, {args.dtype}, {torch.get_num_threads()} threads, {args.repeats} repeats"
+        f"new tokens each, {args.dtype}, {args.device}, {torch.get_num_threads()} threads, "
+        f"{args.repeats} repeats"
     )
     for size in args.batch:
         batches = [ids[n : n + size] for n in range(0, len(ids), size)]
@@ -274,7 +279,10 @@ def measure_memory(variant: str, args: argparse.Namespace) -> dict[str, float]:
 
 def main() -> None:
     """Measure, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        conflict_handler="resolve",  # comparisons of memory have a number of repeats of their own
+    )
     parser.add_argument("checkpoint", nargs="?", help="a run or a model's folder")
     parser.add_argument("--shape", choices=["1b"], help="untrained, instead of a checkpoint")
     parser.add_argument("--prompts", default=INSTRUCTIONS)
@@ -287,8 +295,10 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", help="only these")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--memory", nargs="+", help="arms whose peak of memory is compared")
+    parser.add_argument("--repeats", type=int, default=5)
     known, _ = parser.parse_known_args()
     if (known.checkpoint is None) == (known.shape is None):
         parser.error("give a checkpoint or a --shape")
@@ -298,7 +308,6 @@ def main() -> None:
         pairs = [(other, first) for other in others]
         compare(parser, known.memory, measure_memory, pairs, "peak memory of the process")
         return
-    parser.add_argument("--repeats", type=int, default=5)
     measure_speed(parser.parse_args())
 
 

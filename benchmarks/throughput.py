@@ -14,6 +14,7 @@ from collections.abc import Callable
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from paired import peak_bytes
 from torch.utils.flop_counter import FlopCounterMode
 
 from belvedere.runs.entry import CONFIGS, register_resolvers
@@ -22,7 +23,8 @@ from belvedere.submodels.losses import IGNORED
 from belvedere.submodels.speed import now
 
 WARM_UP, REPEATS = 2, 15
-SIZE = 2048
+SIZE = {"cpu": 2048, "cuda": 8192}
+"""Of the matrices, by the type of device."""
 
 
 def main() -> None:
@@ -39,7 +41,7 @@ def main() -> None:
     batches = iter(data.train_dataloader())
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     module = instantiate(config.model, backbone=backbone.load()).to(device).train()
-    optimizer = module.optimisation.build(module.parameters(), 1000)["optimizer"]
+    optimizer = module.optimisation.build(module, 1000)["optimizer"]
     trained = [p for p in module.parameters() if p.requires_grad]
     mixed = chosen_precision(config.trainer.precision) == "bf16-mixed"
     dtype = torch.bfloat16 if mixed else torch.float32
@@ -63,19 +65,21 @@ def main() -> None:
     with FlopCounterMode(display=False) as counter:
         step(next_batch())
     operations = counter.get_total_flops()
-    left, right = (torch.randn(SIZE, SIZE, dtype=dtype, device=device) for _ in range(2))
+    side = SIZE[device.type]
+    left, right = (torch.randn(side, side, dtype=dtype, device=device) for _ in range(2))
     shares, speeds, peaks = [], [], []
     for round_ in range(WARM_UP + REPEATS):
         batch = next_batch()
         product = min(seconds(torch.mm, left, right) for _ in range(3))
         taken = seconds(step, batch)
         if round_ >= WARM_UP:
-            peaks.append(2 * SIZE**3 / product)
+            peaks.append(2 * side**3 / product)
             speeds.append(int((batch["labels"] != IGNORED).sum()) / taken)
             shares.append(operations / taken / peaks[-1])
     print(f"{dtype}, {torch.get_num_threads()} threads on {device.type}")
     print(f"matrix product: {statistics.median(peaks) / 1e9:,.0f} GFLOP/s")
     print(f"a step: {operations / 1e9:,.1f} GFLOP, {statistics.median(speeds):,.0f} tokens/s")
+    print(f"peak of memory: {peak_bytes(device) / 2**30:,.1f} GiB")
     print(
         f"share of the matrix product: {statistics.median(shares):.1%} "
         f"({min(shares):.1%} to {max(shares):.1%})"

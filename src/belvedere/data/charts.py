@@ -6,7 +6,7 @@ encoded once for all of them.
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 from random import Random
 from typing import Any, get_args
@@ -142,7 +142,8 @@ class ChartRows(Dataset[ChartRow]):
             letters = torch.from_numpy(found)
         return ChartRow(
             pixels=page.pixels,
-            examples=chart.examples,
+            # Their looks are among the tensors, and would travel between processes for nothing.
+            examples=[replace(example, looks=()) for example in chart.examples],
             ids=[(prompt, answer[:n]) for (prompt, answer, _), n in cut],
             looks=[[look.moved(page.place) for look in looks[:n]] for (_, _, looks), n in cut],
             steps=[

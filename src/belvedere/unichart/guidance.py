@@ -104,25 +104,28 @@ class Guidance:
     def _log_shares(
         self, attention: Any, keys: Tensor, charts: Tensor, looks: Tensor
     ) -> list[Tensor]:
-        """Of each text and kind [looks], the logarithm of the mean attention of its heads."""
-        kinds = looks.shape[-1]
+        """Of each kind [looks], the logarithm of the mean attention of its heads."""
+        kinds, found = looks.shape[-1], []
         queries = self.seen[attention.q_proj].unflatten(-1, (-1, attention.head_dim))
-        # Unbound, as the gradient of an indexed text would be a whole tensor of zeros around it.
-        of_text, of_chart = queries.transpose(1, 2).float().unbind(), keys.float().unbind()
-        numbers, found = charts.tolist(), []
-        for text, places in enumerate(looks):  # one by one, as padding would be most of the work
-            parts = zip(
-                places.unbind(-1),
-                of_text[text].tensor_split(kinds),
-                of_chart[numbers[text]].tensor_split(kinds),
-                strict=True,
-            )
-            for wanted, query, key in parts:
-                if not len(query):  # fewer heads than kinds of looks
-                    continue
-                at = (wanted >= 0).nonzero()[:, 0]
-                scores = query[:, at] @ key.transpose(1, 2) * attention.scaling
-                aims = wanted[at].expand(len(query), -1)[..., None]
-                to_place = scores.gather(2, aims)[..., 0] - scores.logsumexp(2)
-                found.append(to_place.logsumexp(0) - math.log(len(query)))
+        parts = zip(
+            looks.unbind(-1),
+            queries.transpose(1, 2).float().tensor_split(kinds, 1),
+            keys.float().tensor_split(kinds, 1),
+            strict=True,
+        )
+        for wanted, query, key in parts:
+            _, heads, _, width = query.shape
+            if not heads:  # fewer of them than kinds of looks
+                continue
+            # The tokens that look anywhere come first, and only they are read.
+            known = wanted >= 0
+            longest = int(known.sum(1).max())
+            at = known.int().argsort(dim=1, descending=True, stable=True)[:, :longest]
+            aims = wanted.gather(1, at)
+            asking = query.gather(2, at[:, None, :, None].expand(-1, heads, -1, width))
+            scores = asking @ key.index_select(0, charts).transpose(2, 3) * attention.scaling
+            places = aims.clamp(min=0)[:, None, :, None].expand(-1, heads, -1, 1)
+            to_place = scores.gather(3, places)[..., 0] - scores.logsumexp(3)
+            shares = to_place.logsumexp(1) - math.log(heads)
+            found.append(shares[aims >= 0])
         return found
