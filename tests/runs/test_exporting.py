@@ -117,6 +117,32 @@ def test_chart_readers_are_exported_in_the_hubs_layout(export, reader_folder, tm
     with torch.no_grad():
         assert torch.allclose(again(pixels, ids), reader.cut(1)(pixels, ids), atol=1e-5)
     assert Reader(str(tmp_path / "one")).tokenizer().get_vocab()
+    card = (tmp_path / "one" / "README.md").read_text()
+    assert (
+        "cut at depth 1" in card
+        and f"| decoder layers | 1 of {reader.config.decoder.layers} |" in card
+    )
+    assert "Its quality was not measured." in card
+
+
+def test_the_card_of_a_reader_has_the_facts_of_its_run(export, reader_folder, tmp_path):
+    folder = tmp_path / "run" / "checkpoints" / "model"
+    shutil.copytree(reader_folder, folder)
+    tasks = {"table": {"rms_f1": 51.25, "n": 3}}
+    report = {
+        "experiment": "unichart_pretrain",
+        "steps": 7,
+        "data": {"name": "charts"},
+        "submodels": [
+            {"layers": load_reader(folder).config.decoder.layers, "method": "unichart"}
+            | {"tasks": tasks}
+        ],
+    }
+    (tmp_path / "run" / "report.json").write_text(json.dumps(report))
+    export(tmp_path / "run", "full", tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    for line in ("| steps | 7 |", "| data | charts |", "| table, rms_f1 | 51.25 |"):
+        assert line in card
 
 
 def test_a_convolutional_stem_is_refused(export, tmp_path, capsys):

@@ -8,11 +8,12 @@ from omegaconf import DictConfig
 
 from belvedere.errors import BadInput, unwritable
 from belvedere.runs.training import quiet
-from belvedere.submodels.checkpoints import load_checkpoint
-from belvedere.submodels.export import check_output, export
+from belvedere.submodels.checkpoints import load_checkpoint, report_of
+from belvedere.submodels.export import CARD, card_text, check_output, export
 from belvedere.submodels.gguf_file import check_gguf, write_gguf
 from belvedere.unichart.hub import to_hub
 from belvedere.unichart.loading import SHAPE, Reader, load_reader, reader_folder
+from belvedere.unichart.model import ChartModel
 
 
 def export_checkpoint(config: DictConfig) -> None:
@@ -52,13 +53,62 @@ def export_reader(checkpoint: str, exit: Any, output: Path) -> None:
     Raises:
         BadInput: no such depth, or an encoder that the layout does not have.
     """
-    reader = load_reader(Path(reader_folder(checkpoint)))
+    folder = Path(reader_folder(checkpoint))
+    reader = load_reader(folder)
     tokenizer = Reader(checkpoint).tokenizer()
-    depth = depth_of(exit, reader.config.decoder.layers)
-    if depth != reader.config.decoder.layers:
+    layers = reader.config.decoder.layers
+    depth = depth_of(exit, layers)
+    if depth != layers:
         reader = reader.cut(depth)
+    card = reader_card(reader, layers, checkpoint, report_of(folder) or {})
     try:
         to_hub(reader, output)
         tokenizer.save_pretrained(output)
+        (output / CARD).write_text(card, encoding="utf-8")
     except OSError as error:
         raise unwritable(output, error, "free some space or choose another folder") from error
+
+
+def reader_card(reader: ChartModel, layers: int, source: str, report: dict[str, Any]) -> str:
+    """What the folder says of the chart reader that is in it.
+
+    Args:
+        reader: that is exported.
+        layers: of the decoder that it was cut from.
+        source: the reader that it was exported from.
+        report: of its run; empty where there is none.
+    """
+    depth = reader.config.decoder.layers
+    row: dict[str, Any] = next(
+        (row for row in report.get("submodels", []) if row["layers"] == depth), {}
+    )
+    height, width = reader.config.image_size
+    title = f"The chart reader {Path(source).name}"
+    return card_text(
+        "image-text-to-text",
+        title if depth == layers else f"{title}, cut at depth {depth}",
+        [
+            "A reader of charts in the layout of Donut and UniChart, exported by belvedere:",
+            "",
+            '    VisionEncoderDecoderModel.from_pretrained("THIS FOLDER")',
+        ],
+        {
+            "method": row.get("method"),
+            "started from": report.get("reader", {}).get("name"),
+            "decoder layers": f"{depth} of {layers}" if depth != layers else depth,
+            "parameters": f"{sum(p.numel() for p in reader.parameters()):,}",
+            "pictures": f"{width} x {height} pixels",
+            "experiment": report.get("experiment"),
+            "scale": report.get("scale"),
+            "steps": report.get("steps"),
+            "data": report.get("data", {}).get("name"),
+            "seed": report.get("seed"),
+        },
+        ["A prompt is the token of a task, the question and `<s_answer>`."],
+        {
+            f"{task}, {measure}": value
+            for task, measures in row.get("tasks", {}).items()
+            for measure, value in measures.items()
+            if measure != "n"
+        },
+    )

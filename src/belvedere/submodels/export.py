@@ -1,6 +1,6 @@
 """Writes a sub-model as an ordinary checkpoint of its family, with all that its users need."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,45 +93,74 @@ def card(checkpoint: Checkpoint, depth: int, model: PreTrainedModel) -> str:
     data: Mapping[str, Any] = report.get("data") or {}
     layers = model.config.num_hidden_layers
     name = "The full model" if depth == checkpoint.layers else f"The sub-model of depth {depth}"
-    facts = {
-        "method": row.get("method"),
-        "backbone": report.get("backbone", {}).get("name") or checkpoint.backbone,
-        "layers": f"{layers} of {checkpoint.layers}" if layers != checkpoint.layers else layers,
-        "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
-        "trained parameters": row.get("trained_parameters"),
-        "experiment": report.get("experiment"),
-        "scale": report.get("scale"),
-        "steps": report.get("steps"),
-        "data": data.get("name"),
-        "seed": report.get("seed"),
-    }
+    backbone = report.get("backbone", {}).get("name") or checkpoint.backbone
+    notes = []
+    if not begins(checkpoint.tokenizer):
+        notes.append(
+            f"Prompts begin with `{checkpoint.tokenizer.bos_token}`, which the tokenizer does not "
+            "add by itself."
+        )
+    return card_text(
+        "text-generation",
+        f"{name} of {Path(str(backbone)).name}",
+        [
+            f"{name} as a {type(model).__name__} of its own, exported by belvedere:",
+            "",
+            '    AutoModelForCausalLM.from_pretrained("THIS FOLDER")',
+        ],
+        {
+            "method": row.get("method"),
+            "backbone": backbone,
+            "layers": f"{layers} of {checkpoint.layers}" if layers != checkpoint.layers else layers,
+            "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
+            "trained parameters": row.get("trained_parameters"),
+            "experiment": report.get("experiment"),
+            "scale": report.get("scale"),
+            "steps": report.get("steps"),
+            "data": data.get("name"),
+            "seed": report.get("seed"),
+        },
+        notes,
+        row.get("metrics") or {},
+    )
+
+
+def card_text(
+    task: str,
+    title: str,
+    use: Sequence[str],
+    facts: Mapping[str, Any],
+    notes: Sequence[str],
+    metrics: Mapping[str, float],
+) -> str:
+    """A model card in the hub's form.
+
+    Args:
+        task: the hub's name of what the model does.
+        title: its heading.
+        use: lines that say what it is and how it is loaded.
+        facts: of its training; those that are None are left out.
+        notes: paragraphs for its users.
+        metrics: its quality on the test split; empty where nothing was measured.
+    """
     lines = [
         "---",
         "library_name: transformers",
-        "pipeline_tag: text-generation",
+        f"pipeline_tag: {task}",
         "---",
-        f"# {name} of {Path(str(facts['backbone'])).name}",
+        f"# {title}",
         "",
-        f"{name} as a {type(model).__name__} of its own, exported by belvedere:",
-        "",
-        '    AutoModelForCausalLM.from_pretrained("THIS FOLDER")',
+        *use,
         "",
         "| | |",
         "|---|---|",
         *(f"| {key} | {value} |" for key, value in facts.items() if value is not None),
     ]
-    if not begins(checkpoint.tokenizer):
-        lines += [
-            "",
-            f"Prompts begin with `{checkpoint.tokenizer.bos_token}`, which the tokenizer does not "
-            "add by itself.",
-        ]
-    if row.get("metrics"):
+    for note in notes:
+        lines += ["", note]
+    if metrics:
         lines += ["", "Measured on the test split of its data:", "", "| metric | value |"]
-        lines += [
-            "|---|---|",
-            *(f"| {key} | {value:.4g} |" for key, value in row["metrics"].items()),
-        ]
+        lines += ["|---|---|", *(f"| {key} | {value:.4g} |" for key, value in metrics.items())]
     else:
         lines += ["", "Its quality was not measured."]
     return "\n".join(lines) + "\n"
