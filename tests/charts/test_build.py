@@ -81,6 +81,18 @@ def test_unseen_looks_are_in_no_other_split(made: list[dict[str, Any]]) -> None:
     assert {make_record(RECIPE, UNSEEN, i)["theme"] for i in range(6)} <= held_out
 
 
+def test_held_out_charts_show_tables_that_no_training_chart_has() -> None:
+    def tables(split: str) -> set[frozenset[tuple[str, ...]]]:
+        (file,) = Path("data/charts").glob(f"{split}-*.parquet")
+        lines = pq.read_table(file, columns=["table"])["table"].to_pylist()
+        return {frozenset(map(tuple, parse(line)[1:])) for line in lines}
+
+    train = tables("train")
+    assert len(train) > 1900
+    for split in ("validation", "test", "test_unseen"):
+        assert len(tables(split) & train) <= 1  # two made-up ones are equal: 3, 3 and 3 burglaries
+
+
 def test_every_task_has_examples(made: list[dict[str, Any]]) -> None:
     from random import Random
 

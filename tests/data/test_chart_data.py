@@ -191,6 +191,15 @@ def test_answers_that_are_too_long_are_cut_and_counted(corpus: Path, tokenizer: 
     assert int(batch["truncated"]) == int((whole["tokens"] > 24).sum()) > 0
 
 
+def test_questions_that_are_cut_are_counted(corpus: Path, tokenizer: Any, tmp_path: Path) -> None:
+    asked = pq.read_table(corpus / "train-00000.parquet")["questions"][1].as_py()
+    long = [one | {"text": "How many? " * 40, "answer": "4"} for one in asked]
+    charts_of(corpus, tmp_path, {"questions": long})
+    rows = charts(tmp_path, tokenizer, positions=64, tasks={"reasoning": 1}).rows["train"]
+    assert [rows[number].truncated for number in range(3)] == [0, 1, 0]
+    assert len(rows[1].ids[0][0]) == 63
+
+
 def test_a_task_token_in_a_question_is_text(tokenizer: Any) -> None:
     ids = encode_prompt(tokenizer, "reasoning", "Is <s_answer> or <chartqa> shown?")
     special = {tokenizer.convert_tokens_to_ids(t) for t in ("<s_answer>", "<chartqa>")}
@@ -260,6 +269,8 @@ def test_a_file_of_another_kind_is_named(corpus: Path, tokenizer: Any, tmp_path:
         ({"questions": [{"text": None}]}, r"the chart train-000001 has no questions\.0\.text"),
         ({"summaries": None}, "the chart train-000001 has no summaries"),
         ({"id": None}, "the chart None has no id"),
+        ({"table": ""}, "the chart has no table"),
+        ({"table": "A | B & 1"}, "the rows of the table differ in length"),
     ],
 )
 def test_a_chart_that_lacks_something_is_named(

@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from belvedere.charts.tables import parse
+from belvedere.charts.tasks import NO_CHART
 from belvedere.charts.tokenizer import encode
 from belvedere.data.chart_to_text import ChartToTextDataModule
 from belvedere.data.chartqa import ChartQADataModule, ChartToTableDataModule, read_table
@@ -141,6 +142,27 @@ def test_only_the_splits_of_a_stage_are_opened(opencqa: Path, letters: Any) -> N
     assert (summary["charts"], summary["test_charts"]) == (None, 1)
     with pytest.raises(BadInput, match=r"no train\.json; choose one of test as data\.train_"):
         data.setup("fit")
+
+
+def test_without_a_name_the_test_split_is_test_or_else_validation(
+    opencqa: Path, letters: Any
+) -> None:
+    whole = module(OpenCQADataModule, letters, path=str(opencqa), test_split=None)
+    assert whole.parts("test") == ["test"]
+    (opencqa / "test.json").unlink()
+    part = module(OpenCQADataModule, letters, path=str(opencqa), test_split=None)
+    assert part.parts("test") == ["val"]
+
+
+def test_some_training_pictures_of_a_set_show_no_chart(opencqa: Path, letters: Any) -> None:
+    data = module(OpenCQADataModule, letters, path=str(opencqa), no_chart=0.5)
+    data.setup()
+    rows = [data.rows["train"][number] for number in range(24)]
+    answers = {example.answer for row in rows for example in row.examples}
+    assert NO_CHART in answers
+    assert len(answers) == 2
+    held_out = data.rows["validation"]
+    assert all(held_out[number].examples[0].answer != NO_CHART for number in range(24))
 
 
 def test_splits_go_by_the_names_that_are_given(opencqa: Path, letters: Any) -> None:

@@ -71,7 +71,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(run):
     # With both optimisers, and charts that are drawn with other tasks each time.
     options = (
         "trainer.max_steps=5", "trainer.val_check_interval=5", "checkpoint_every=3",
-        "+model.optimisation.muon_lr=1e-3", "data.no_chart=0.5",
+        "model.optimisation.muon_lr=1e-3", "data.no_chart=0.5",
     )  # fmt: skip
     folder = run(*options)
     file = folder / "checkpoints" / "model" / "model.safetensors"

@@ -84,7 +84,7 @@ def test_answers_are_cut_at_the_limit_and_counted(tune):
     folder = tune("opencqa", "+data.positions=16")
     report = report_of(folder)
     assert report["data"]["truncated"] == report["images_seen"] == 2
-    assert "2 answers cut in training at the decoder's limit" in (folder / "report.md").read_text()
+    assert "2 texts cut in training at the decoder's limit" in (folder / "report.md").read_text()
 
 
 def test_a_test_split_that_is_there_in_parts_is_answered_whole(tune):

@@ -118,10 +118,8 @@ def test_chart_readers_are_exported_in_the_hubs_layout(export, reader_folder, tm
         assert torch.allclose(again(pixels, ids), reader.cut(1)(pixels, ids), atol=1e-5)
     assert Reader(str(tmp_path / "one")).tokenizer().get_vocab()
     card = (tmp_path / "one" / "README.md").read_text()
-    assert (
-        "cut at depth 1" in card
-        and f"| decoder layers | 1 of {reader.config.decoder.layers} |" in card
-    )
+    assert "cut at depth 1" in card
+    assert f"| decoder layers | 1 of {reader.config.decoder.layers} |" in card
     assert "Its quality was not measured." in card
 
 

@@ -6,6 +6,7 @@ import runpy
 
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -260,6 +261,13 @@ def test_a_picture_is_asked_about(generate, random_reader, picture):
     save_reader(reader.cut(1), random_reader / "one")
     tokenizer.save_pretrained(random_reader / "one")
     assert generate(random_reader / "one", *about).out == shallow.out
+
+
+def test_a_blank_page_is_no_chart_with_little_confidence_in_one(generate, tmp_path):
+    Image.new("RGB", (256, 192), "white").save(tmp_path / "blank.png")
+    told = generate("data/reader", f"image={tmp_path / 'blank.png'}", "task=table")
+    assert told.out == "no chart\n"
+    assert float(told.err.split("confidence ")[1].split()[0]) < 0.5
 
 
 @pytest.mark.parametrize(

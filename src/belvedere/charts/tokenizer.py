@@ -9,7 +9,7 @@ is encoded as text (`encode`).
 import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -123,11 +123,14 @@ def encode_prompt(
         question: in plain text.
         longest: tokens; of a longer prompt the question's end is left out.
     """
-    ids: Any = tokenizer.convert_tokens_to_ids([TOKENS[task], ANSWER])
-    asked = encode(tokenizer, question.strip())
-    if longest is not None:
-        asked = asked[: max(longest - len(ids), 0)]
-    return [ids[0], *asked, ids[1]]
+    begin, end = cast(Any, tokenizer.convert_tokens_to_ids([TOKENS[task], ANSWER]))
+    prompt = [begin, *encode(tokenizer, question.strip()), end]
+    return prompt if longest is None else shortened(prompt, longest)
+
+
+def shortened(prompt: list[int], longest: int) -> list[int]:
+    """A prompt of at most so many tokens, without the question's end; two tokens always stay."""
+    return prompt if len(prompt) <= longest else [*prompt[: max(longest - 1, 1)], prompt[-1]]
 
 
 @told_in_one_line()

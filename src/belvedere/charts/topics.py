@@ -49,10 +49,18 @@ class Limits:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A table and the kinds of chart that suit it."""
+    """A table, and what may be made of it.
+
+    Attributes:
+        table: drawn.
+        kinds: of charts that suit it.
+        ways: in which a table of true numbers could have been chosen; None of made-up ones, which
+            hardly come again.
+    """
 
     table: Table
     kinds: tuple[ChartKind, ...]
+    ways: int | None = None
 
 
 @cache
@@ -68,8 +76,8 @@ def draw(rng: Random, limits: Limits, true_share: float = 0.1, pair_share: float
     if chance < pair_share:
         return Drawn(_draw_pairs(rng, limits), ("scatter",))
     if chance < pair_share + true_share:
-        table = draw_true_table(rng, limits.rows)
-        return Drawn(table, kinds_of(table, additive=False))
+        table, ways = draw_true_table(rng, limits.rows)
+        return Drawn(table, kinds_of(table, additive=False), ways)
     topic = rng.choice(catalogue()["topics"])
     table = _draw_topic(topic, rng, limits)
     return Drawn(table, kinds_of(table, additive=topic.get("additive", False)))

@@ -6,6 +6,7 @@ when a package changes.
 """
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -116,47 +117,55 @@ PLANET_MEASURES = (
 )
 
 
-def draw_true_table(rng: Random, rows: tuple[int, int]) -> Table:
-    """A table of true numbers.
+def draw_true_table(rng: Random, rows: tuple[int, int]) -> tuple[Table, int]:
+    """A table of true numbers, and how many like it there are.
 
     Args:
         rng: decides about everything.
         rows: fewest and most rows.
+
+    Returns:
+        The table, and in how many ways its rows can be chosen: where these are few, the same table
+        is soon drawn again.
     """
-    draw: Callable[[Random, int], Table] = rng.choice([_countries, _countries, _cities, _elements,
-                                                       _planets])  # fmt: skip
+    draw: Callable[[Random, int], tuple[Table, int]] = rng.choice(
+        [_countries, _countries, _cities, _elements, _planets]
+    )
     return draw(rng, rng.randint(*rows))
 
 
-def _countries(rng: Random, count: int) -> Table:
+def _countries(rng: Random, count: int) -> tuple[Table, int]:
     measure = rng.choice(COUNTRY_MEASURES)
     continent = rng.choice(sorted({one["continent"] for one in numbers()["countries"]}))
     chosen = [one for one in numbers()["countries"] if one["continent"] == continent]
     shown = rng.sample(chosen, min(count, len(chosen)))
     records = [one | {"density": one["population"] / one["area"]} for one in shown]
-    return _table(measure, f"{measure.title}, {continent}", "Country", records, rng)
+    table = _table(measure, f"{measure.title}, {continent}", "Country", records, rng)
+    return table, math.comb(len(chosen), len(shown))
 
 
-def _cities(rng: Random, count: int) -> Table:
+def _cities(rng: Random, count: int) -> tuple[Table, int]:
     by_country: dict[str, list[dict[str, Any]]] = {}
     for city in numbers()["cities"]:
         by_country.setdefault(city["country"], []).append(city)
     country = rng.choice([name for name, found in by_country.items() if len(found) >= 3])
     measure = Measure("", "population", "Population", "million", 1e6, 2)
-    return _table(measure, f"Largest cities of {country}", "City", by_country[country][:count], rng)
+    largest = by_country[country][:count]
+    return _table(measure, f"Largest cities of {country}", "City", largest, rng), 1
 
 
-def _elements(rng: Random, count: int) -> Table:
+def _elements(rng: Random, count: int) -> tuple[Table, int]:
     measure = rng.choice(ELEMENT_MEASURES)
     fits = [one for one in numbers()["elements"] if one[measure.key] > 0]
-    return _table(measure, measure.title, "Element", rng.sample(fits, count), rng)
+    table = _table(measure, measure.title, "Element", rng.sample(fits, count), rng)
+    return table, math.comb(len(fits), count)
 
 
-def _planets(rng: Random, count: int) -> Table:
+def _planets(rng: Random, count: int) -> tuple[Table, int]:
     measure = rng.choice(PLANET_MEASURES)
     inner = rng.random() < 0.5  # among the giants the small ones cannot be seen
     shown = numbers()["planets"][:4] if inner else numbers()["planets"][4:]
-    return _table(measure, measure.title, "Planet", shown[: max(count, 2)], rng)
+    return _table(measure, measure.title, "Planet", shown[: max(count, 2)], rng), 1
 
 
 def _table(

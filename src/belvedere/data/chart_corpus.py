@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 from transformers import PreTrainedTokenizerBase
 
 from belvedere.charts.build import read_shard
-from belvedere.charts.not_charts import HELD_OUT, SEEN, draw_not_chart
+from belvedere.charts.not_charts import HELD_OUT, SEEN
 from belvedere.charts.places import ends_of, steps_of
+from belvedere.charts.tables import parse
 from belvedere.charts.tasks import (
-    NO_CHART,
     TOKENS,
     TaskName,
     check_weights,
@@ -23,7 +23,7 @@ from belvedere.charts.tasks import (
     examples_of,
     questions_of,
 )
-from belvedere.data.charts import Chart, ChartDataModule, Charts
+from belvedere.data.charts import Chart, ChartDataModule, Charts, without_chart
 from belvedere.data.loading import Split, check_share, check_sizes
 from belvedere.data.records import find_files, unreadable
 from belvedere.errors import BadInput
@@ -36,7 +36,6 @@ class CorpusCharts(Charts):
         files: in order.
         weights: of the tasks that are drawn in training.
         tasks_per_chart: how many.
-        no_chart: share of training pictures that are drawn `without_chart`.
         dark: share of training pictures that are `belvedere.data.pictures.turned_over`, so that a
             dark ground is nothing new. Where a colour is asked for, none is.
         limit: at most so many charts; None for all.
@@ -50,13 +49,12 @@ class CorpusCharts(Charts):
         files: list[Path],
         weights: Mapping[TaskName, float],
         tasks_per_chart: int,
-        no_chart: float = 0.0,
         dark: float = 0.0,
         limit: int | None = None,
     ) -> None:
         self.weights = weights
         self.tasks_per_chart = tasks_per_chart
-        self.no_chart, self.dark = no_chart, dark
+        self.dark = dark
         asked = bool(tasks_per_chart and "reasoning" in weights)
         self.table = pa.concat_tables(_read(file, asked) for file in files)
         if limit is not None:
@@ -83,10 +81,7 @@ class CorpusCharts(Charts):
             coloured = {one["text"] for one in record["questions"] if one["family"] == "colour"}
             plain = not any(example.question in coloured for example in chart.examples)
             chart = replace(chart, dark=plain)
-        if rng.random() >= self.no_chart:
-            return chart
-        size = record["width"], record["height"]
-        return without_chart(chart, rng.choice(sorted(SEEN)), size, rng)
+        return chart
 
     def _record(self, index: int) -> dict[str, Any]:
         return self.table.slice(index, 1).to_pylist()[0]
@@ -101,23 +96,6 @@ class CorpusCharts(Charts):
             ends=ends_of(record),
             steps=steps_of(record),
         )
-
-
-def without_chart(chart: Chart, kind: str, size: tuple[int, int], rng: Random) -> Chart:
-    """A picture that shows no chart, asked what another one is; each answer is `NO_CHART`.
-
-    Args:
-        chart: the other one.
-        kind: of picture, as in `belvedere.charts.not_charts`.
-        size: (width, height) of the picture.
-        rng: of what it shows.
-    """
-    examples = [
-        replace(example, answer=NO_CHART, accepted=(), looks=()) for example in chart.examples
-    ]
-    return Chart(
-        draw_not_chart(kind, size, rng), f"{kind} in place of {chart.where}", examples, kind
-    )
 
 
 class NotCharts(Charts):
@@ -158,6 +136,16 @@ def _read(file: Path, asked: bool) -> pa.Table:
         found = read_shard(file)
     except OSError as error:
         raise unreadable(file, error) from error
+    for number, line in enumerate(found["table"].to_pylist()):
+        widths = set(map(len, parse(line)))
+        if len(widths) != 1:
+            raise BadInput(
+                "the chart has no table"
+                if not widths
+                else "the rows of the table differ in length",
+                where=f"{file}[{number}]",
+                remedy="make the file anew: python -m belvedere.charts.build",
+            )
     counts = pc.list_value_length(found["questions"]).to_pylist() if asked else []
     if 0 in counts:
         number = counts.index(0)
@@ -178,8 +166,6 @@ class ChartCorpusDataModule(ChartDataModule):
         tasks_per_chart: drawn for a picture each time it is trained on, none twice before all have
             been; with 0 there are no tasks, of held-out pictures either: their letters alone are
             read.
-        no_chart: share of training pictures that show no chart; the answer to all tasks is
-            `belvedere.charts.tasks.NO_CHART` then.
         dark: share of training pictures that are shown with their lightness turned over.
         test_split: which of the shards are the test split.
         options: see `ChartDataModule`.
@@ -194,7 +180,6 @@ class ChartCorpusDataModule(ChartDataModule):
         path: str,
         tasks: Mapping[str, float],
         tasks_per_chart: int = 3,
-        no_chart: float = 0.0,
         dark: float = 0.0,
         test_split: str = "test",
         **options: Any,
@@ -204,17 +189,15 @@ class ChartCorpusDataModule(ChartDataModule):
         self.path = path
         self.weights = check_weights(tasks, "data.tasks")
         self.tasks_per_chart = tasks_per_chart
-        check_share(no_chart=no_chart, dark=dark)
-        self.no_chart, self.dark = no_chart, dark
+        check_share(dark=dark)
+        self.dark = dark
         self.test_split = test_split
 
     def charts(self, split: Split) -> Charts:
         """The charts of a split's shards."""
         limit = self.train_charts if split == "train" else self.eval_charts
         files = self._shards(self._name(split))
-        return CorpusCharts(
-            files, self.weights, self.tasks_per_chart, self.no_chart, self.dark, limit
-        )
+        return CorpusCharts(files, self.weights, self.tasks_per_chart, self.dark, limit)
 
     def parts(self, split: Split) -> list[str]:
         """The name of the split's shards, which have no parts."""

@@ -18,13 +18,16 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from belvedere.charts.letters import UNKNOWN, letter_map
+from belvedere.charts.not_charts import SEEN, draw_not_chart
 from belvedere.charts.places import UNSEEN, Look, Point, Step
-from belvedere.charts.tasks import Example, TaskName
-from belvedere.charts.tokenizer import encode_looks, encode_prompt
-from belvedere.data.loading import NumberedOrder, RowsDataModule, Split, check_sizes
+from belvedere.charts.tasks import NO_CHART, Example, TaskName
+from belvedere.charts.tokenizer import encode_looks, encode_prompt, shortened
+from belvedere.data.loading import NumberedOrder, RowsDataModule, Split, check_share, check_sizes
 from belvedere.data.pictures import PageKind, fit, open_picture, turned_over
 from belvedere.submodels.losses import IGNORED
 
+SIDES = (0.84, 1.0)
+"""Of a page: the sides of training pictures without a chart."""
 SHORTEST = 3
 """Tokens of the shortest text: a task's, the one that an answer follows, and its end."""
 STAGES: dict[str | None, tuple[Split, ...]] = {
@@ -89,6 +92,23 @@ class Charts(Sequence[Chart]):
         return {example.task for example in self[0].examples}
 
 
+def without_chart(chart: Chart, kind: str, size: tuple[int, int], rng: Random) -> Chart:
+    """A picture that shows no chart, asked what another one is; each answer is `NO_CHART`.
+
+    Args:
+        chart: the other one.
+        kind: of picture, as in `belvedere.charts.not_charts`.
+        size: (width, height) of the picture.
+        rng: of what it shows.
+    """
+    examples = [
+        replace(example, answer=NO_CHART, accepted=(), looks=()) for example in chart.examples
+    ]
+    return Chart(
+        draw_not_chart(kind, size, rng), f"{kind} in place of {chart.where}", examples, kind
+    )
+
+
 class ChartRows(Dataset[ChartRow]):
     """Charts as rows of tensors.
 
@@ -96,10 +116,11 @@ class ChartRows(Dataset[ChartRow]):
         charts: what is there.
         tokenizer: of `belvedere.charts.tokenizer`, or the hub model's.
         image_size: (height, width) of pages.
-        positions: the longest prompt and answer together; a longer answer is cut.
+        positions: the longest prompt and answer together; a longer one is cut.
         seed: of what is drawn in training; None for evaluation, which draws nothing.
         letters: whether rows have the map of their letters.
         page: how pictures are laid on pages; see `belvedere.data.pictures.fit`.
+        no_chart: in training, the share of pictures that are drawn `without_chart`.
     """
 
     def __init__(
@@ -111,6 +132,7 @@ class ChartRows(Dataset[ChartRow]):
         seed: int | None = None,
         letters: bool = False,
         page: PageKind = "plain",
+        no_chart: float = 0.0,
     ) -> None:
         self.charts = charts
         self.tokenizer = tokenizer
@@ -119,6 +141,7 @@ class ChartRows(Dataset[ChartRow]):
         self.seed = seed
         self.letters = letters
         self.page: PageKind = page
+        self.no_chart = no_chart
 
     def __len__(self) -> int:
         return len(self.charts)
@@ -128,12 +151,19 @@ class ChartRows(Dataset[ChartRow]):
         index = number % len(self)
         rng = None if self.seed is None else Random(f"{self.seed}/{number}")
         chart = self.charts[index] if rng is None else self.charts.drawn(index, rng)
+        if rng is not None and rng.random() < self.no_chart:
+            height, width = (round(side * rng.uniform(*SIDES)) for side in self.image_size)
+            chart = without_chart(chart, rng.choice(sorted(SEEN)), (width, height), rng)
         picture = open_picture(chart.picture, chart.where)
         picture = turned_over(picture) if chart.dark else picture
         page = fit(picture, self.image_size, rng, self.page)
         texts = [self._encoded(example) for example in chart.examples]
-        room = [self.positions - len(prompt) for prompt, _, _ in texts]
-        cut = list(zip(texts, room, strict=True))
+        # Room is left for the end of an empty answer.
+        prompts = [shortened(prompt, self.positions - 1) for prompt, _, _ in texts]
+        cut = [
+            (prompt, answer, looks, self.positions - len(prompt))
+            for prompt, (_, answer, looks) in zip(prompts, texts, strict=True)
+        ]
         letters = None
         if self.letters:
             found = letter_map(chart.texts or (), chart.ends, self.image_size, page.share, page.at)
@@ -144,8 +174,8 @@ class ChartRows(Dataset[ChartRow]):
             pixels=page.pixels,
             # Their looks are among the tensors, and would travel between processes for nothing.
             examples=[replace(example, looks=()) for example in chart.examples],
-            ids=[(prompt, answer[:n]) for (prompt, answer, _), n in cut],
-            looks=[[look.moved(page.place) for look in looks[:n]] for (_, _, looks), n in cut],
+            ids=[(prompt, answer[:room]) for prompt, answer, _, room in cut],
+            looks=[[look.moved(page.place) for look in looks[:room]] for *_, looks, room in cut],
             steps=[
                 [page.along(axis, at) for at in step or (nan, nan)]
                 for axis, step in enumerate(chart.steps)
@@ -153,12 +183,14 @@ class ChartRows(Dataset[ChartRow]):
             kind=chart.kind,
             where=chart.where,
             letters=letters,
-            truncated=sum(len(answer) > n for (_, answer, _), n in cut),
+            truncated=sum(
+                len(whole) > len(prompt) or len(answer) > room
+                for (whole, *_), (prompt, answer, _, room) in zip(texts, cut, strict=True)
+            ),
         )
 
     def _encoded(self, example: Example) -> tuple[list[int], list[int], list[Look]]:
-        # Room is left for the end of an empty answer.
-        prompt = encode_prompt(self.tokenizer, example.task, example.question, self.positions - 1)
+        prompt = encode_prompt(self.tokenizer, example.task, example.question)
         answer, looks = encode_looks(self.tokenizer, example.answer, example.looks)
         return prompt, [*answer, self.tokenizer.eos_token_id], [*looks, UNSEEN]
 
@@ -172,7 +204,8 @@ class ChartDataModule(RowsDataModule):
     read, and at which ticks below and above: x and y in pixels, -1 where there is none), ``shares``
     [texts, longest] (where the mark is between its ticks; NaN where there are none), ``steps``
     [pictures, 2, 2] (where two neighbouring numbers of the x axis and of the y axis are, along it
-    in pixels; NaN where there are none), ``tokens`` [texts], ``truncated`` (answers that were cut),
+    in pixels; NaN where there are none), ``tokens`` [texts], ``truncated`` (texts of which
+    question or answer was cut),
     ``letters`` [pictures, height / 4, width / 4] where they are wanted; and, not as tensors,
     ``examples``, ``kinds`` and ``where`` (what messages call the picture) [texts].
 
@@ -187,6 +220,8 @@ class ChartDataModule(RowsDataModule):
         page: how pictures are laid on pages; see `belvedere.data.pictures.fit`.
         train_charts, eval_charts: at most so many are trained on, and measured; None for all.
         seed: of the order, and of what is drawn.
+        no_chart: share of training pictures that show no chart; the answer to all tasks is
+            `belvedere.charts.tasks.NO_CHART` then.
         num_workers: processes that make batches.
     """
 
@@ -206,6 +241,7 @@ class ChartDataModule(RowsDataModule):
         train_charts: int | None = None,
         eval_charts: int | None = None,
         seed: int = 0,
+        no_chart: float = 0.0,
         num_workers: int = 0,
     ) -> None:
         super().__init__(
@@ -221,6 +257,8 @@ class ChartDataModule(RowsDataModule):
         self.letters = letters
         self.page: PageKind = page
         self.train_charts, self.eval_charts = train_charts, eval_charts
+        check_share(no_chart=no_chart)
+        self.no_chart = no_chart
         self.rows: dict[Split, ChartRows] = {}
 
     @abstractmethod
@@ -247,7 +285,7 @@ class ChartDataModule(RowsDataModule):
                 self.rows[split] = ChartRows(
                     self.charts(split), self.tokenizer, self.image_size, self.positions,
                     seed=self.seed if training else None, letters=self.letters,
-                    page=self.page,
+                    page=self.page, no_chart=self.no_chart,
                 )  # fmt: skip
 
     def sizes(self) -> dict[Split, int]:

@@ -86,7 +86,8 @@ class DownstreamDataModule(ChartDataModule):
         hub: a set of the hub, or a folder in a form that ``datasets`` knows.
         hub_config: the set's configuration.
         image_column: of the hub's set: the pictures.
-        train_split, validation_split, test_split: what the set calls the splits.
+        train_split, validation_split, test_split: what the set calls the splits. Without a
+            ``test_split`` it is ``test``, or the validation split where a folder has no other.
         options: see `ChartDataModule`. ``train_charts`` and ``eval_charts`` are spread evenly over
             a split, whose groups of questions may come one after the other.
 
@@ -107,7 +108,7 @@ class DownstreamDataModule(ChartDataModule):
         image_column: str = "image",
         train_split: str = "train",
         validation_split: str = "val",
-        test_split: str = "test",
+        test_split: str | None = "test",
         **options: Any,
     ) -> None:
         super().__init__(tokenizer, **options)
@@ -123,6 +124,9 @@ class DownstreamDataModule(ChartDataModule):
         self.path = None if path is None else Path(path)
         self.hub, self.hub_config = hub, hub_config
         self.image_column = image_column
+        if test_split is None:
+            there = self.path is None or self._parts_of("test")
+            test_split = "test" if there else validation_split
         self.splits: dict[Split, str] = {
             "train": train_split, "validation": validation_split, "test": test_split,
         }  # fmt: skip
@@ -181,19 +185,29 @@ class DownstreamDataModule(ChartDataModule):
         name = self.splits[split]
         if self.path is None:
             return [name]
-        root = self.root(self.path)
-        before, after = self.layout.split("{}")
-        places = [one.relative_to(root).as_posix() for one in root.glob(self.layout.format("*"))]
-        there = sorted(place.removeprefix(before).removesuffix(after) for place in places)
-        parts = [name] if name in there else [one for one in there if one.startswith(f"{name}_")]
+        parts = self._parts_of(name)
         if not parts:
+            there = self._splits()
             others = f"choose one of {', '.join(there)}" if there else "choose another"
             raise BadInput(
                 f"there is no {self.layout.format(name)}",
-                where=str(root),
+                where=str(self.root(self.path)),
                 remedy=f"{others} as data.{split}_split",
             )
         return parts
+
+    def _splits(self) -> list[str]:
+        """The names of all splits and parts of splits in the folder."""
+        assert self.path is not None
+        root = self.root(self.path)
+        before, after = self.layout.split("{}")
+        places = [one.relative_to(root).as_posix() for one in root.glob(self.layout.format("*"))]
+        return sorted(place.removeprefix(before).removesuffix(after) for place in places)
+
+    def _parts_of(self, name: str) -> list[str]:
+        """A split of the folder, or its parts; empty where there is neither."""
+        there = self._splits()
+        return [name] if name in there else [one for one in there if one.startswith(f"{name}_")]
 
     def summary(self) -> dict[str, Any]:
         """What a report says of the data: its size, what was left out, and what was seen before."""

@@ -20,7 +20,7 @@ class StepClock(Callback):
     Attributes:
         tokens_seen: tokens of all training batches of all processes, padding not counted.
         images_seen: likewise the pictures, where there are any.
-        truncated: likewise the answers about pictures that were cut at the decoder's limit.
+        truncated: likewise the texts about pictures that were cut at the decoder's limit.
         seconds: wall-clock seconds within training steps and the time between them.
     """
 

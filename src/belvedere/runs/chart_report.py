@@ -109,7 +109,7 @@ def data_line(data: dict[str, Any], split: str = "") -> str:
         ("charts", "training charts"),
         ("test_charts", "test charts"),
         ("without_answer", "records without an answer left out"),
-        ("truncated", "answers cut in training at the decoder's limit"),
+        ("truncated", "texts cut in training at the decoder's limit"),
         ("test_pictures_in_train", "test pictures that were trained on"),
     ):
         if data.get(key):

@@ -76,7 +76,7 @@ def write_about(config: DictConfig) -> None:
     )
     pieces = shown.answer(prompt)
     answer = "".join(piece.text for piece in pieces).strip()
-    sure = model.confidence(states, prompt, [piece.token for piece in pieces])
+    (sure,) = model.scored(states, prompt, [piece.token for piece in pieces]).sureness([answer])
     shown.aside.print(f"confidence {sure:.2f}", style="dim")
     if config.task == "table" and answer and answer != NO_CHART:
         shown.console.print(table_of(answer))

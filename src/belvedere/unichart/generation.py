@@ -1,7 +1,7 @@
 """What generation needs beside transformers' own: answers with their confidence, and prompts of
 different lengths in one batch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import EncoderDecoderCache, MBartForCausalLM
+
+from belvedere.charts.tasks import NO_CHART
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,19 @@ class Answers:
     def confidence(self) -> Tensor:
         """[batch], from 0 to 1: the geometric mean of the probabilities of each answer's tokens."""
         return (self.total / self.mask.sum(1).clamp(min=1)).exp()
+
+    def sureness(self, texts: Sequence[str]) -> list[float]:
+        """`confidence` of each answer; of ``no chart`` the probability that there is one after all.
+
+        Args:
+            texts: the answers, decoded.
+        """
+        return [
+            1 - whole if text.strip() == NO_CHART else sure
+            for text, whole, sure in zip(
+                texts, self.total.exp().tolist(), self.confidence.tolist(), strict=True
+            )
+        ]
 
     def ended(self, eos_id: int) -> list[bool]:
         """Whether each answer has its end token; one that is cut has none."""

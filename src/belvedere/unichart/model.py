@@ -336,8 +336,8 @@ class ChartModel(nn.Module):
         return self._scored(states, prompts, sequences[:, ids.shape[1] :])
 
     @torch.no_grad()
-    def confidence(self, states: Tensor, prompt: Sequence[int], answer: Sequence[int]) -> float:
-        """How sure the reader is of an answer; see `Answers.confidence`.
+    def scored(self, states: Tensor, prompt: Sequence[int], answer: Sequence[int]) -> Answers:
+        """An answer with how sure the reader is of it.
 
         Args:
             states: [1, tokens, d_model], of the chart.
@@ -345,7 +345,7 @@ class ChartModel(nn.Module):
             answer: token ids, its end included where it has one.
         """
         ids = torch.tensor([list(answer)], device=states.device)
-        return float(self._scored(states, [prompt], ids).confidence)
+        return self._scored(states, [prompt], ids)
 
     def _states(self, images: Tensor) -> Tensor:
         return self.encode(images) if images.ndim == 4 else images

@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from belvedere.charts.tasks import NO_CHART, TaskName
+from belvedere.charts.tasks import TaskName
 from belvedere.charts.tokenizer import encode_prompt
 from belvedere.data.charts import SHORTEST
 from belvedere.data.loading import check_sizes
@@ -386,13 +386,9 @@ class UniChartModule(LightningModule):
         for asked in self.asked(batch):
             answers = self.generate(asked, reader, states)
             texts = self.tokenizer.batch_decode(answers.tokens(), skip_special_tokens=True)
-            whole = answers.total.exp().tolist()
-            sures = [
-                1 - share if text.strip() == NO_CHART else sure
-                for text, share, sure in zip(texts, whole, answers.confidence.tolist(), strict=True)
-            ]
             ends = answers.ended(self.tokenizer.eos_token_id)
             lengths = answers.mask.sum(1).tolist()
+            sures = answers.sureness(texts)
             for i, text, sure, ended, tokens in zip(
                 asked.texts, texts, sures, ends, lengths, strict=True
             ):
