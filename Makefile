@@ -54,7 +54,7 @@ SWEEP = --multirun seed=$(SEEDS) runs=runs/sorted_$* hydra.sweep.dir=runs/sorted
 # reader fine-tuned on questions. READER is where all start from, PRETRAIN and TUNE how long it takes.
 READER ?= tiny
 PRETRAIN ?= trainer.max_steps=300
-TUNE ?= trainer.max_steps=300
+TUNE ?= trainer.max_steps=300 model.optimisation.lr=3e-4
 CHART_SEEDS ?= 1,2
 TASKS = experiment=unichart_pretrain seed=$(CHART_SEEDS) runs=runs/chart_tasks \
 	'run_dir=$${runs}/$(1)/$${label}/seed_$${seed}' 'hydra.sweep.dir=$${runs}/$(1)/sweep' $(OPTIONS)

@@ -25,6 +25,17 @@ def composed(*overrides):
         return compose("train", overrides=list(overrides))
 
 
+def test_a_new_reader_learns_faster_than_a_trained_one():
+    trained, new = (
+        composed("experiment=unichart_pretrain"),
+        composed("experiment=unichart_pretrain", "init=tiny"),
+    )
+    assert instantiate(trained.model.optimisation).lr == 5e-5
+    assert instantiate(trained.model.optimisation).muon_lr is None
+    assert instantiate(new.model.optimisation).lr == 1e-3
+    assert instantiate(new.model.optimisation).muon_lr == 1e-2
+
+
 SCALES = {
     "pretrain_backbone": ["laptop"],
     "unichart_pretrain": ["laptop", "workstation", "paper", "paper_960"],

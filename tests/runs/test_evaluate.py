@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
 from chart_sets import write, write_chart_to_text, write_chartqa, write_opencqa
 
+from belvedere.runs.chart_answers import answer_elsewhere
 from belvedere.unichart.hub import to_hub
 from belvedere.unichart.loading import SHAPE, WEIGHTS, load_reader, save_reader
 
@@ -115,13 +117,30 @@ def test_tables_alone_and_splits_that_are_named(evaluate, reader_folder, tmp_pat
 
 
 def test_charts_of_this_project_are_told_apart_by_kind(evaluate, reader_folder, charts):
-    folder = evaluate(reader_folder, "charts", f"data.path={charts}", "data.tasks.texts=0")
+    options = [f"data.path={charts}", "data.tasks.texts=0", "another_chart=true"]
+    folder = evaluate(reader_folder, "charts", *options)
     report = report_of(folder)
     assert set(report["tasks"]) == {"table", "elements", "reasoning", "open", "summary"}
     assert report["tasks"]["table"]["n"] == 3
-    assert set(report["baselines"]) == {"blank image", "typical answer"}
+    assert list(report["baselines"]) == ["blank image", "another chart", "typical answer"]
+    assert report["baselines"]["another chart"]["table"]["n"] == 3
+    assert "table, RNSS" in (folder / "report.md").read_text()
     assert report["kinds"]
     assert "average" not in report["kinds"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shown"), [((3, 2), [4, 0, 1, 2, 3]), ((1, 1), [1, 0]), ((1,), [])]
+)
+def test_another_chart_is_the_one_before(sizes, shown):
+    pixels = torch.arange(sum(sizes))[:, None]
+    data = SimpleNamespace(
+        rows={"test": [SimpleNamespace(pixels=one) for one in pixels]},
+        test_dataloader=lambda: [{"pixels": part} for part in pixels.split(sizes)],
+        transfer_batch_to_device=lambda batch, device, index: batch,
+    )
+    module = SimpleNamespace(device="cpu", answer=lambda batch: batch["pixels"].flatten().tolist())
+    assert answer_elsewhere(module, data) == shown
 
 
 def test_other_readers_answer_the_same_questions(evaluate, reader_folder, charts, tmp_path):

@@ -44,7 +44,8 @@ class Outcome:
 
     Attributes:
         answered: by the reader.
-        blank: by the reader before a white page: what it knows without looking.
+        blank: by the reader before a white page, which may say that there is no chart.
+        elsewhere: by the reader before the picture of another chart: what it guesses about charts.
         typical: the training answer to each task that fits most, where training charts are known.
         without_chart: by the reader before pictures that show no chart.
         rivals: by other readers, by what reports call them.
@@ -52,6 +53,7 @@ class Outcome:
 
     answered: list[Answered] = field(default_factory=list)
     blank: list[Answered] = field(default_factory=list)
+    elsewhere: list[Answered] = field(default_factory=list)
     typical: list[Answered] = field(default_factory=list)
     without_chart: list[Answered] = field(default_factory=list)
     rivals: dict[str, list[Answered]] = field(default_factory=dict)
@@ -60,6 +62,7 @@ class Outcome:
         return Outcome(
             self.answered + other.answered,
             self.blank + other.blank,
+            self.elsewhere + other.elsewhere,
             self.typical + other.typical,
             self.without_chart + other.without_chart,
             {
@@ -79,8 +82,9 @@ class Outcome:
             that did not come to their end within the tokens that they may have.
         """
         baselines = self.rivals | {"blank image": self.blank}
-        if self.typical:
-            baselines["typical answer"] = self.typical
+        for name, found in (("another chart", self.elsewhere), ("typical answer", self.typical)):
+            if found:
+                baselines[name] = found
         return {
             "tasks": task_scores(self.answered),
             "baselines": {name: task_scores(found) for name, found in baselines.items()},
@@ -146,6 +150,24 @@ def answer_blank(module: UniChartModule, datamodule: ChartDataModule) -> list[An
                     picture=batch["where"][i],
                 )
             )
+    return found
+
+
+def answer_elsewhere(module: UniChartModule, datamodule: ChartDataModule) -> list[Answered]:
+    """The answers to the test questions about the picture before each one's own.
+
+    Nothing tells the reader so: it is right where guessing is. Before the first picture comes the
+    last one; a single chart has no other, and no answer.
+    """
+    rows = datamodule.rows["test"]
+    found: list[Answered] = []
+    if len(rows) < 2:
+        return found
+    before = rows[len(rows) - 1].pixels[None]
+    for batch in datamodule.test_dataloader():
+        moved = batch | {"pixels": torch.cat([before, batch["pixels"][:-1]])}
+        before = batch["pixels"][-1:]
+        found += module.answer(datamodule.transfer_batch_to_device(moved, module.device, 0))
     return found
 
 

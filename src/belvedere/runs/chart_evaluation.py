@@ -22,6 +22,7 @@ from belvedere.runs.callbacks import progress
 from belvedere.runs.chart_answers import (
     Outcome,
     answer_blank,
+    answer_elsewhere,
     answer_without_chart,
     at_work,
     check_tasks,
@@ -85,6 +86,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         asked,
         notes,
         {name: partial(make, model=rival, tokenizer=own) for name, (own, rival) in rivals.items()},
+        config.another_chart,
     )
     report = {
         "experiment": config.name,
@@ -221,6 +223,7 @@ def answered(
     asked: Sequence[Asked],
     notes: list[str],
     rivals: Mapping[str, Callable[[], UniChartModule]],
+    elsewhere: bool,
 ) -> dict[str, Outcome]:
     """The answers of the reader and of its baselines, by split.
 
@@ -230,6 +233,7 @@ def answered(
         asked: the splits to answer.
         notes: says at the end which sets have no training charts to take typical answers from.
         rivals: other readers, likewise.
+        elsewhere: whether everything is also asked about another chart's picture.
     """
     guesses: dict[str, dict[TaskName, str]] = {}
     outcomes: dict[str, Outcome] = {}
@@ -247,10 +251,11 @@ def answered(
         trainer.test(module, datamodule=one.datamodule, verbose=False)
         with at_work(trainer, module):
             blank = answer_blank(module, one.datamodule)
+            other_chart = answer_elsewhere(module, one.datamodule) if elsewhere else []
             # The pictures are the same for all splits, so they are asked about once.
             without = [] if outcomes else answer_without_chart(module, one.datamodule)
         guessed = answered_blindly(module.answered, guesses[name]) if guesses[name] else []
-        outcome = Outcome(module.answered, blank, guessed, without, others)
+        outcome = Outcome(module.answered, blank, other_chart, guessed, without, others)
         outcomes[one.split] = outcomes.get(one.split, Outcome()) + outcome
     return outcomes
 

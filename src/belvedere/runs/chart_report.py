@@ -21,6 +21,8 @@ SHOWN = {
 }
 """How tables call and show each measure."""
 
+BESIDE: dict[str, tuple[str, ...]] = {"table": ("rnss",)}
+"""What the table of kinds shows beside a task's headline measure."""
 CAPTIONS = {
     "charts": "charts that were read",
     "quality_against_depth": "quality against depth",
@@ -29,8 +31,8 @@ CAPTIONS = {
 """What stands for each figure where it cannot be seen, by the name of its file."""
 
 BASELINES = (
-    "- *blank image*: the same reader before a white page; *typical answer*: the training answer "
-    "that fits most questions of the task"
+    "- *blank image*: the same reader before a white page; *another chart*: before the picture of "
+    "another one; *typical answer*: the training answer that fits most questions of the task"
 )
 
 
@@ -160,7 +162,7 @@ def task_table(parts: Mapping[str, dict[str, Any]]) -> list[str]:
 
 
 def kind_table(parts: Mapping[str, dict[str, Any]]) -> list[str]:
-    """Each task's headline measure for each kind of chart or group of questions.
+    """Each task's headline measure, and both of tables, for each kind of chart or questions.
 
     Args:
         parts: as of `task_table`.
@@ -171,16 +173,15 @@ def kind_table(parts: Mapping[str, dict[str, Any]]) -> list[str]:
     baselines = _baselines(parts)
     named = [(split, kind) for split, scores in parts.items() for kind in scores["kinds"]]
     tasks = [task for task in HEADLINE if any(task in parts[s]["kinds"][kind] for s, kind in named)]
-    titles = [f"{task}, {SHOWN[HEADLINE[task]][0]}" for task in tasks]
+    shown = [(task, one) for task in tasks for one in (HEADLINE[task], *BESIDE.get(task, ()))]
+    titles = [f"{task}, {SHOWN[measure][0]}" for task, measure in shown]
     cells = [["split", "charts", *titles]]
     for split, kind in named:
         scores = parts[split]
         others = [scores["baselines_by_kind"].get(name, {}).get(kind, {}) for name in baselines]
         row = [split, kind]
-        for task in tasks:
-            own, *rest = (
-                _cell(one, task, HEADLINE[task]) for one in (scores["kinds"][kind], *others)
-            )
+        for task, measure in shown:
+            own, *rest = (_cell(one, task, measure) for one in (scores["kinds"][kind], *others))
             row.append(f"{own} ({', '.join(rest)})")
         cells.append(row)
     if not named:

@@ -95,7 +95,7 @@ def train(config: DictConfig) -> dict[str, Any]:
                 submodels = [row_of(module, module.layers, [speed], speed[0])]
         guesses = typical(datamodule.rows["train"].charts)
         guessed = answered_blindly(module.answered, guesses)
-        outcome = Outcome(module.answered, blank, guessed, without)
+        outcome = Outcome(module.answered, blank, typical=guessed, without_chart=without)
     facts = reader_facts(reader.name, model)
     report = {
         **run_facts(config, trainer, clock, start),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.errors import HydraException
@@ -99,9 +100,18 @@ def explain(error: BaseException) -> str:
 
 
 def register_resolvers() -> None:
-    """Make ``${project:PATH}`` and ``${run_dir:RUNS,NAME,RESUME}`` known to the configuration."""
+    """Make ``${project:PATH}``, ``${run_dir:RUNS,NAME,RESUME}`` and ``${if_new:INIT,A,B}`` known to
+    the configuration."""
     OmegaConf.register_new_resolver("project", lambda path: str(PROJECT / path), replace=True)
     OmegaConf.register_new_resolver("run_dir", choose_run_dir, replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("if_new", if_new, replace=True)
+
+
+def if_new(init: str, new: Any, trained: Any) -> Any:
+    """``new`` for a chart reader that begins with random weights, else ``trained``."""
+    from belvedere.unichart.config import SIZES  # with torch, which most configurations never need
+
+    return new if init in SIZES else trained
 
 
 def choose_run_dir(runs: str, name: str, resume: bool) -> str:
