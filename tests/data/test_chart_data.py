@@ -196,7 +196,7 @@ def test_questions_that_are_cut_are_counted(corpus: Path, tokenizer: Any, tmp_pa
     long = [one | {"text": "How many? " * 40, "answer": "4"} for one in asked]
     charts_of(corpus, tmp_path, {"questions": long})
     rows = charts(tmp_path, tokenizer, positions=64, tasks={"reasoning": 1}).rows["train"]
-    assert [rows[number].truncated for number in range(3)] == [0, 1, 0]
+    assert [rows[number].truncated for number in range(3)] == [0, 3, 0]
     assert len(rows[1].ids[0][0]) == 63
 
 
