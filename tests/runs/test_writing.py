@@ -69,6 +69,7 @@ def test_exits_that_were_trained_write(generate, run):
         (["prompt=a", "file=b.txt"], "file: there is a prompt and a file; give one of them"),
         (["output=a.jsonl"], "output: only a file of prompts has an output"),
         (["format=letter"], "format: there is no format 'letter'; choose one of plain, chat"),
+        (["beams=2"], "beams: only charts are read with beams"),
         (["show=all"], "show: 'all' cannot be shown; choose text or depth"),
         (["device=abacus"], "device: this machine has no abacus; choose cpu"),
         (["temperature=-1"], "temperature: -1 cannot be"),
@@ -257,6 +258,13 @@ def test_a_picture_is_asked_about(generate, random_reader, picture):
     assert f"confidence {float(answers.confidence):.2f}" in whole.err
     speculative = generate(random_reader, *about, "decoding=speculative", "exit=2")
     assert speculative.out == whole.out
+    searched = generate(random_reader, *about, "beams=3")
+    answers = reader.generate(
+        normalised(page.pixels[None]), [prompt], max_new_tokens=12, num_beams=3
+    )
+    text = tokenizer.decode(answers.tokens()[0], skip_special_tokens=True)
+    assert searched.out == text.strip() + "\n"
+    assert f"confidence {float(answers.confidence):.2f}" in searched.err
     shallow = generate(random_reader, *about, "decoding=exit", "exit=1")
     save_reader(reader.cut(1), random_reader / "one")
     tokenizer.save_pretrained(random_reader / "one")
@@ -275,6 +283,9 @@ def test_a_blank_page_is_no_chart_with_little_confidence_in_one(generate, tmp_pa
     [
         (["task=poem"], "task: there is no task 'poem'; choose one of texts, table"),
         (["format=chat"], "image: pictures are asked about one by one"),
+        (["beams=0"], "beams: 0 is too small"),
+        (["beams=4", "temperature=1"], "beams: beams are searched by the full reader alone"),
+        (["beams=2", "stop=[x]", "show=depth"], "leave it out, or stop, show"),
         (["decoding=exit", "exit=4"], "exit: the checkpoint has no exit 4; choose one of 1, 2, 3"),
         (["max_new_tokens=5000"], "exceed the context of 640"),
     ],

@@ -1,12 +1,15 @@
 """Answers a question about a picture of a chart, in the terminal, as the answer grows."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
+from torch import Tensor
 
 from belvedere.charts.tables import parse
 from belvedere.charts.tasks import NO_CHART, TOKENS
@@ -14,12 +17,19 @@ from belvedere.charts.tokenizer import encode_prompt
 from belvedere.data.charts import SHORTEST
 from belvedere.data.pictures import fit, normalised, open_picture
 from belvedere.errors import BadInput
-from belvedere.runs.writing import Shown, Writer, device_of, stops_of, thresholds_of
+from belvedere.runs.writing import Piece, Shown, Writer, device_of, stops_of, thresholds_of
 from belvedere.submodels.checkpoints import Checkpoint, report_of
 from belvedere.submodels.engine.cascade import EncodedFrame
 from belvedere.submodels.engine.choices import decoding_of
 from belvedere.submodels.engine.sampling import Chooser
 from belvedere.unichart.loading import Reader, reader_folder
+from belvedere.unichart.model import ChartModel
+
+GREEDY: dict[str, Any] = {
+    "decoding": "full", "temperature": 0, "top_k": None, "top_p": 1, "repetition_penalty": 1,
+    "stop": [], "show": "text", "compile": False,
+}  # fmt: skip
+"""What has to be as it is without the engine."""
 
 
 @torch.no_grad()
@@ -40,13 +50,56 @@ def write_about(config: DictConfig) -> None:
             "no thresholds are stored for chart readers", where="thresholds",
             remedy="give {DEPTH: 0.9, …}",
         )  # fmt: skip
+    given = [name for name, usual in GREEDY.items() if config[name] != usual]
+    if config.beams > 1 and given:
+        raise BadInput(
+            "beams are searched by the full reader alone", where="beams",
+            remedy=f"leave it out, or {', '.join(given)}",
+        )  # fmt: skip
     device = device_of(config.device)
     reader = Reader(config.checkpoint)
     tokenizer = reader.tokenizer()
     model = reader.load(len(tokenizer)).to(device)
     page = fit(open_picture(config.image), model.config.image_size, None, model.config.page)
     states = model.encode(normalised(page.pixels[None].to(device)))
-    attended = model.keys_of(states).cache(torch.zeros(1, dtype=torch.long, device=device))
+    positions = model.config.decoder.max_positions
+    question = "" if config.prompt is None else str(config.prompt)
+    prompt = encode_prompt(tokenizer, config.task, question)
+    if len(prompt) > positions - SHORTEST:
+        raise BadInput(
+            f"a question of {len(prompt)} tokens leaves no room for an answer", where="prompt",
+            remedy=f"shorten it to {positions - SHORTEST}",
+        )  # fmt: skip
+    room = positions - len(prompt) if config.max_new_tokens is None else config.max_new_tokens
+    if config.beams > 1:
+        answers = model.generate(states, [prompt], max_new_tokens=room, num_beams=config.beams)
+        answer = str(tokenizer.decode(answers.tokens()[0], skip_special_tokens=True)).strip()
+        print(answer)
+    else:
+        pieces = as_it_grows(config, model, tokenizer, states, prompt, room)
+        answer = "".join(piece.text for piece in pieces).strip()
+        answers = model.scored(states, prompt, [piece.token for piece in pieces])
+    (sure,) = answers.sureness([answer])
+    Console(stderr=True, highlight=False).print(f"confidence {sure:.2f}", style="dim")
+    if config.task == "table" and answer and answer != NO_CHART:
+        Console(highlight=False).print(table_of(answer))
+
+
+def as_it_grows(
+    config: DictConfig, model: ChartModel, tokenizer: Any, states: Tensor, prompt: list[int],
+    room: int,
+) -> list[Piece]:  # fmt: skip
+    """Let the engine write an answer, and show it.
+
+    Args:
+        config: how it is written and shown.
+        model: the reader.
+        tokenizer: of the reader.
+        states: [1, tokens, d_model], of the picture.
+        prompt: token ids.
+        room: tokens of the longest answer.
+    """
+    attended = model.keys_of(states).cache(torch.zeros(1, dtype=torch.long, device=states.device))
     frame = EncodedFrame(model.decoder, states, attended.cross_attention_cache)
     folder = Path(reader_folder(config.checkpoint))
     checkpoint = Checkpoint(
@@ -58,28 +111,11 @@ def write_about(config: DictConfig) -> None:
     )  # fmt: skip
     choose = Chooser(
         instantiate(config.sampling),
-        torch.Generator(device).manual_seed(config.seed),
+        torch.Generator(states.device).manual_seed(config.seed),
         forbidden=[model.config.unk_id],
     )
-    positions = model.config.decoder.max_positions
-    question = "" if config.prompt is None else str(config.prompt)
-    prompt = encode_prompt(tokenizer, config.task, question)
-    if len(prompt) > positions - SHORTEST:
-        raise BadInput(
-            f"a question of {len(prompt)} tokens leaves no room for an answer", where="prompt",
-            remedy=f"shorten it to {positions - SHORTEST}",
-        )  # fmt: skip
-    room = positions - len(prompt) if config.max_new_tokens is None else config.max_new_tokens
-    shown = Shown(
-        Writer(checkpoint, decoding, choose, room, stops_of(config)),
-        depth=config.show == "depth",
-    )
-    pieces = shown.answer(prompt)
-    answer = "".join(piece.text for piece in pieces).strip()
-    (sure,) = model.scored(states, prompt, [piece.token for piece in pieces]).sureness([answer])
-    shown.aside.print(f"confidence {sure:.2f}", style="dim")
-    if config.task == "table" and answer and answer != NO_CHART:
-        shown.console.print(table_of(answer))
+    writer = Writer(checkpoint, decoding, choose, room, stops_of(config))
+    return Shown(writer, depth=config.show == "depth").answer(prompt)
 
 
 def table_of(answer: str) -> Table:

@@ -198,7 +198,12 @@ def writer_of(config: DictConfig) -> Writer:
 
 def check_options(config: DictConfig) -> None:
     """Refuse at once what no answer can be written with. Raises `BadInput`."""
-    check_sizes(under="", batch_size=config.batch_size, max_new_tokens=config.max_new_tokens)
+    check_sizes(
+        under="", batch_size=config.batch_size, max_new_tokens=config.max_new_tokens,
+        beams=config.beams,
+    )  # fmt: skip
+    if config.beams > 1 and config.image is None:
+        raise BadInput("only charts are read with beams", where="beams", remedy="leave it out")
     check_sizes(0, under="", seed=config.seed)
     if config.seed is None:
         raise BadInput("there is no seed", where="seed", remedy="give a number")
