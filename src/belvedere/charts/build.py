@@ -99,7 +99,7 @@ def make_chart(recipe: Recipe, split: str, index: int) -> tuple[Chart, Random]:
     rng = Random(f"{recipe.seed}/{split}/{index}")
     while True:
         drawn = draw(rng, recipe.limits)
-        if split != "train" and drawn.ways is not None and drawn.ways < FEW:
+        if split != "train" and drawn.ways < FEW:
             continue  # held-out charts are to show tables that no training chart has
         style = draw_style(rng, recipe.sizes, recipe.wear, held_out=split == UNSEEN)
         chart = render(drawn.table, rng.choice(drawn.kinds), style, rng)

@@ -54,13 +54,13 @@ class Drawn:
     Attributes:
         table: drawn.
         kinds: of charts that suit it.
-        ways: in which a table of true numbers could have been chosen; None of made-up ones, which
-            hardly come again.
+        ways: in which a table of true numbers could have been chosen; without bound for made-up
+            ones, which hardly come again.
     """
 
     table: Table
     kinds: tuple[ChartKind, ...]
-    ways: int | None = None
+    ways: float = math.inf
 
 
 @cache

@@ -158,12 +158,6 @@ class ChartRows(Dataset[ChartRow]):
         picture = turned_over(picture) if chart.dark else picture
         page = fit(picture, self.image_size, rng, self.page)
         texts = [self._encoded(example) for example in chart.examples]
-        # Room is left for the end of an empty answer.
-        prompts = [shortened(prompt, self.positions - 1) for prompt, _, _ in texts]
-        cut = [
-            (prompt, answer, looks, self.positions - len(prompt))
-            for prompt, (_, answer, looks) in zip(prompts, texts, strict=True)
-        ]
         letters = None
         if self.letters:
             found = letter_map(chart.texts or (), chart.ends, self.image_size, page.share, page.at)
@@ -174,8 +168,8 @@ class ChartRows(Dataset[ChartRow]):
             pixels=page.pixels,
             # Their looks are among the tensors, and would travel between processes for nothing.
             examples=[replace(example, looks=()) for example in chart.examples],
-            ids=[(prompt, answer[:room]) for prompt, answer, _, room in cut],
-            looks=[[look.moved(page.place) for look in looks[:room]] for *_, looks, room in cut],
+            ids=[(prompt, answer) for prompt, answer, _, _ in texts],
+            looks=[[look.moved(page.place) for look in looks] for _, _, looks, _ in texts],
             steps=[
                 [page.along(axis, at) for at in step or (nan, nan)]
                 for axis, step in enumerate(chart.steps)
@@ -183,16 +177,19 @@ class ChartRows(Dataset[ChartRow]):
             kind=chart.kind,
             where=chart.where,
             letters=letters,
-            truncated=sum(
-                len(whole) > len(prompt) or len(answer) > room
-                for (whole, *_), (prompt, answer, _, room) in zip(texts, cut, strict=True)
-            ),
+            truncated=sum(cut for *_, cut in texts),
         )
 
-    def _encoded(self, example: Example) -> tuple[list[int], list[int], list[Look]]:
-        prompt = encode_prompt(self.tokenizer, example.task, example.question)
-        answer, looks = encode_looks(self.tokenizer, example.answer, example.looks)
-        return prompt, [*answer, self.tokenizer.eos_token_id], [*looks, UNSEEN]
+    def _encoded(self, example: Example) -> tuple[list[int], list[int], list[Look], bool]:
+        """The prompt, the answer and its looks, as far as they fit; and whether any is cut."""
+        whole = encode_prompt(self.tokenizer, example.task, example.question)
+        # Room is left for the end of an empty answer.
+        prompt = shortened(whole, self.positions - 1)
+        room = self.positions - len(prompt)
+        ids, looks = encode_looks(self.tokenizer, example.answer, example.looks)
+        answer = [*ids, self.tokenizer.eos_token_id]
+        cut = len(prompt) < len(whole) or room < len(answer)
+        return prompt, answer[:room], [*looks, UNSEEN][:room], cut
 
 
 class ChartDataModule(RowsDataModule):

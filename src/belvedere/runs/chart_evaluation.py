@@ -223,7 +223,7 @@ def answered(
     asked: Sequence[Asked],
     notes: list[str],
     rivals: Mapping[str, Callable[[], UniChartModule]],
-    elsewhere: bool,
+    another_chart: bool,
 ) -> dict[str, Outcome]:
     """The answers of the reader and of its baselines, by split.
 
@@ -233,7 +233,7 @@ def answered(
         asked: the splits to answer.
         notes: says at the end which sets have no training charts to take typical answers from.
         rivals: other readers, likewise.
-        elsewhere: whether everything is also asked about another chart's picture.
+        another_chart: whether everything is also asked about another chart's picture.
     """
     guesses: dict[str, dict[TaskName, str]] = {}
     outcomes: dict[str, Outcome] = {}
@@ -251,11 +251,11 @@ def answered(
         trainer.test(module, datamodule=one.datamodule, verbose=False)
         with at_work(trainer, module):
             blank = answer_blank(module, one.datamodule)
-            other_chart = answer_elsewhere(module, one.datamodule) if elsewhere else []
+            elsewhere = answer_elsewhere(module, one.datamodule) if another_chart else []
             # The pictures are the same for all splits, so they are asked about once.
             without = [] if outcomes else answer_without_chart(module, one.datamodule)
         guessed = answered_blindly(module.answered, guesses[name]) if guesses[name] else []
-        outcome = Outcome(module.answered, blank, other_chart, guessed, without, others)
+        outcome = Outcome(module.answered, blank, elsewhere, guessed, without, others)
         outcomes[one.split] = outcomes.get(one.split, Outcome()) + outcome
     return outcomes
 

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from belvedere.errors import BadInput, unwritable
 from belvedere.runs.training import quiet
 from belvedere.submodels.checkpoints import load_checkpoint, report_of
-from belvedere.submodels.export import CARD, card_text, check_output, export
+from belvedere.submodels.export import CARD, card_text, check_output, export, training_facts
 from belvedere.submodels.gguf_file import check_gguf, write_gguf
 from belvedere.unichart.hub import to_hub
 from belvedere.unichart.loading import SHAPE, Reader, load_reader, reader_folder
@@ -98,11 +98,7 @@ def reader_card(reader: ChartModel, layers: int, source: str, report: dict[str, 
             "decoder layers": f"{depth} of {layers}" if depth != layers else depth,
             "parameters": f"{sum(p.numel() for p in reader.parameters()):,}",
             "pictures": f"{width} x {height} pixels",
-            "experiment": report.get("experiment"),
-            "scale": report.get("scale"),
-            "steps": report.get("steps"),
-            "data": report.get("data", {}).get("name"),
-            "seed": report.get("seed"),
+            **training_facts(report),
         },
         ["A prompt is the token of a task, the question and `<s_answer>`."],
         {

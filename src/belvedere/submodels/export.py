@@ -90,7 +90,6 @@ def card(checkpoint: Checkpoint, depth: int, model: PreTrainedModel) -> str:
     """What the folder says of the model that is in it."""
     row = checkpoint.row(depth) or {}
     report = checkpoint.report or {}
-    data: Mapping[str, Any] = report.get("data") or {}
     layers = model.config.num_hidden_layers
     name = "The full model" if depth == checkpoint.layers else f"The sub-model of depth {depth}"
     backbone = report.get("backbone", {}).get("name") or checkpoint.backbone
@@ -114,15 +113,21 @@ def card(checkpoint: Checkpoint, depth: int, model: PreTrainedModel) -> str:
             "layers": f"{layers} of {checkpoint.layers}" if layers != checkpoint.layers else layers,
             "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
             "trained parameters": row.get("trained_parameters"),
-            "experiment": report.get("experiment"),
-            "scale": report.get("scale"),
-            "steps": report.get("steps"),
-            "data": data.get("name"),
-            "seed": report.get("seed"),
+            **training_facts(report),
         },
         notes,
         row.get("metrics") or {},
     )
+
+
+def training_facts(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What cards say of the run that a report is of; all None for an empty one."""
+    names = ("experiment", "scale", "steps")
+    return {
+        **{name: report.get(name) for name in names},
+        "data": (report.get("data") or {}).get("name"),
+        "seed": report.get("seed"),
+    }
 
 
 def card_text(
