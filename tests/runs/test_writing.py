@@ -286,6 +286,7 @@ def test_a_blank_page_is_no_chart_with_little_confidence_in_one(generate, tmp_pa
         (["beams=0"], "beams: 0 is too small"),
         (["beams=4", "temperature=1"], "beams: beams are searched by the full reader alone"),
         (["beams=2", "stop=[x]", "show=depth"], "leave it out, or stop, show"),
+        (["beams=2", "exit=1"], "leave it out, or exit"),
         (["decoding=exit", "exit=4"], "exit: the checkpoint has no exit 4; choose one of 1, 2, 3"),
         (["max_new_tokens=5000"], "exceed the context of 640"),
     ],

@@ -131,6 +131,15 @@ def test_answers_that_do_not_end_are_told(data: ChartCorpusDataModule) -> None:
     assert all(ended == [i % 2 == 0 for i in range(len(ended))] for ended in found.values())
 
 
+def test_questions_that_are_cut_are_told(data: ChartCorpusDataModule) -> None:
+    reader = module(data).eval()
+    batch = next(iter(data.test_dataloader()))
+    first, *others = batch["examples"]
+    long = replace(first, question="How many bars are there? " * 300)
+    found = reader.answer(batch | {"examples": [long, *others]})
+    assert [one.cut for one in found] == [True] + [False] * len(others)
+
+
 def test_the_blank_image_is_answered_once_for_all_charts(data: ChartCorpusDataModule) -> None:
     reader = module(data).eval()
     plain = []

@@ -112,20 +112,16 @@ def encode_looks(
     return list(encoded.input_ids), known
 
 
-def encode_prompt(
-    tokenizer: PreTrainedTokenizerBase, task: TaskName, question: str, longest: int | None = None
-) -> list[int]:
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, task: TaskName, question: str) -> list[int]:
     """Token ids of ``<task> question <s_answer>``, after which the answer begins.
 
     Args:
         tokenizer: of charts.
         task: its token comes first.
         question: in plain text.
-        longest: tokens; of a longer prompt the question's end is left out.
     """
     begin, end = cast(Any, tokenizer.convert_tokens_to_ids([TOKENS[task], ANSWER]))
-    prompt = [begin, *encode(tokenizer, question.strip()), end]
-    return prompt if longest is None else shortened(prompt, longest)
+    return [begin, *encode(tokenizer, question.strip()), end]
 
 
 def shortened(prompt: list[int], longest: int) -> list[int]:

@@ -45,6 +45,7 @@ class Answered:
         picture: what the data call it.
         finished: whether the answer came to its end within the tokens that it may have.
         tokens: of the answer, its end included.
+        cut: whether the question's end was left out, as it was too long for the decoder.
     """
 
     task: TaskName
@@ -56,6 +57,7 @@ class Answered:
     picture: str = ""
     finished: bool = True
     tokens: int = 0
+    cut: bool = False
 
 
 def task_scores(answered: Sequence[Answered]) -> dict[str, dict[str, float]]:

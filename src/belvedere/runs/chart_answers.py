@@ -79,7 +79,8 @@ class Outcome:
             the baseline; ``kinds`` and ``baselines_by_kind``: the same for each kind of chart, or
             group of questions, that has a name. ``abstention``: how often it says that there is no
             chart, for charts and for each kind of picture without one. ``unfinished``: answers
-            that did not come to their end within the tokens that they may have.
+            that did not come to their end within the tokens that they may have; ``cut``: questions
+            of which the end was left out, as the decoder takes no longer ones.
         """
         baselines = self.rivals | {"blank image": self.blank}
         for name, found in (("another chart", self.elsewhere), ("typical answer", self.typical)):
@@ -92,6 +93,7 @@ class Outcome:
             "baselines_by_kind": {name: _by_kind(found) for name, found in baselines.items()},
             "abstention": self.abstentions(),
             "unfinished": sum(not one.finished for one in self.answered),
+            "cut": sum(one.cut for one in self.answered),
         }
 
     def abstentions(self) -> dict[str, dict[str, float]]:

@@ -30,10 +30,12 @@ CAPTIONS = {
 }
 """What stands for each figure where it cannot be seen, by the name of its file."""
 
-BASELINES = (
-    "- *blank image*: the same reader before a white page; *another chart*: before the picture of "
-    "another one; *typical answer*: the training answer that fits most questions of the task"
-)
+BASELINES = {
+    "blank image": "the same reader before a white page",
+    "another chart": "the same reader before the picture of another one",
+    "typical answer": "the training answer that fits most questions of the task",
+}
+"""What the columns of baselines are."""
 
 
 def write_report(report: dict[str, Any], run_dir: Path, pictures: list[Path]) -> None:
@@ -57,9 +59,9 @@ def write_report(report: dict[str, Any], run_dir: Path, pictures: list[Path]) ->
         data_line(report["data"]),
         *_losses(report["validation_losses"]),
         *_letters(report["letters_read"]),
-        *_unfinished(report["unfinished"]),
+        *_too_long(report),
         reader_line(report["reader"]),
-        BASELINES,
+        baseline_line(report),
         *(
             [
                 "- sub-models: the decoder's first layers with its norm and head; answers per "
@@ -91,10 +93,10 @@ def write_evaluation(report: dict[str, Any], run_dir: Path, pictures: list[Path]
         f"{report['seconds']:.0f} s, precision {report['precision']}: `answers.jsonl`",
         *(data_line(data, split) for split, found in splits.items() for data in found["data"]),
         *notes,
-        *_unfinished(report["unfinished"]),
+        *_too_long(report),
         reader_line(report["reader"]),
         *(reader_line(facts, name) for name, facts in report["rivals"].items()),
-        BASELINES,
+        baseline_line(report),
     ]
     publish(report, run_dir, lines, [*tables, *([""] if notes else []), *notes])
 
@@ -133,9 +135,18 @@ def _losses(losses: Mapping[str, float]) -> list[str]:
     return [f"- validation loss a token at the end: {told}"] if told else []
 
 
-def _unfinished(count: int) -> list[str]:
-    told = f"- {count:,} answers did not come to their end within `model.new_tokens`"
-    return [told] if count else []
+def baseline_line(scores: Mapping[str, Any]) -> str:
+    """What the baselines that were measured are."""
+    told = [f"*{name}*: {what}" for name, what in BASELINES.items() if name in scores["baselines"]]
+    return f"- {'; '.join(told)}"
+
+
+def _too_long(scores: Mapping[str, Any]) -> list[str]:
+    lines = {
+        "unfinished": "answers did not come to their end within `model.new_tokens`",
+        "cut": "questions were cut, as the decoder takes no longer ones",
+    }
+    return [f"- {scores[key]:,} {what}" for key, what in lines.items() if scores[key]]
 
 
 def _letters(share: float | None) -> list[str]:

@@ -26,8 +26,8 @@ from belvedere.unichart.loading import Reader, reader_folder
 from belvedere.unichart.model import ChartModel
 
 GREEDY: dict[str, Any] = {
-    "decoding": "full", "temperature": 0, "top_k": None, "top_p": 1, "repetition_penalty": 1,
-    "stop": [], "show": "text", "compile": False,
+    "decoding": "full", "exit": None, "thresholds": None, "temperature": 0, "top_k": None,
+    "top_p": 1, "repetition_penalty": 1, "stop": [], "show": "text", "compile": False,
 }  # fmt: skip
 """What has to be as it is without the engine."""
 

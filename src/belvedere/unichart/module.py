@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from belvedere.charts.tasks import TaskName
-from belvedere.charts.tokenizer import encode_prompt
+from belvedere.charts.tokenizer import encode_prompt, shortened
 from belvedere.data.charts import SHORTEST
 from belvedere.data.loading import check_sizes
 from belvedere.data.pictures import normalised
@@ -58,12 +58,14 @@ class Asked:
         texts: their numbers in the batch.
         pictures: [texts], which picture each is about.
         prompts: token ids of each.
+        cut: whether a question was too long, and its end is left out.
     """
 
     task: TaskName
     texts: list[int]
     pictures: Tensor
     prompts: list[list[int]]
+    cut: list[bool]
 
 
 class UniChartModule(LightningModule):
@@ -389,8 +391,8 @@ class UniChartModule(LightningModule):
             ends = answers.ended(self.tokenizer.eos_token_id)
             lengths = answers.mask.sum(1).tolist()
             sures = answers.sureness(texts)
-            for i, text, sure, ended, tokens in zip(
-                asked.texts, texts, sures, ends, lengths, strict=True
+            for i, text, sure, ended, tokens, cut in zip(
+                asked.texts, texts, sures, ends, lengths, asked.cut, strict=True
             ):
                 example = batch["examples"][i]
                 found[i] = Answered(
@@ -403,6 +405,7 @@ class UniChartModule(LightningModule):
                     picture=batch["where"][i],
                     finished=ended,
                     tokens=tokens,
+                    cut=cut,
                 )
         return [found[i] for i in sorted(found)]
 
@@ -416,10 +419,10 @@ class UniChartModule(LightningModule):
         for task in sorted({example.task for example in examples}):
             chosen = [i for i, example in enumerate(examples) if example.task == task]
             longest = self.model.config.decoder.max_positions - self.limit(task)
-            prompts = [
-                encode_prompt(self.tokenizer, task, examples[i].question, longest) for i in chosen
-            ]
-            yield Asked(task, chosen, batch["picture"][chosen], prompts)
+            whole = [encode_prompt(self.tokenizer, task, examples[i].question) for i in chosen]
+            prompts = [shortened(prompt, longest) for prompt in whole]
+            cut = [prompt != one for prompt, one in zip(prompts, whole, strict=True)]
+            yield Asked(task, chosen, batch["picture"][chosen], prompts, cut)
 
     def generate(self, asked: Asked, reader: ChartModel, states: Tensor) -> Answers:
         """A reader's answers to one task's questions, given the states of the batch's pictures."""
