@@ -76,8 +76,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(run):
     folder = run(*options)
     file = folder / "checkpoints" / "model" / "model.safetensors"
     whole = load_file(file)
-    last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-    assert last["global_step"] == 3  # as if the run had been stopped after that
+    (folder / "checkpoints" / "step=5.ckpt").unlink()  # as if the run had been stopped after 3
     file.unlink()
     again = load_file(run(*options, "resume=true") / "checkpoints" / "model" / "model.safetensors")
     assert whole.keys() == again.keys()

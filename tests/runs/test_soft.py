@@ -141,6 +141,7 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(run, instructions):
     model = folder / "checkpoints" / "model"
     whole = AutoModelForCausalLM.from_pretrained(model).state_dict()
     (model / "model.safetensors").unlink()
+    (folder / "checkpoints" / "step=6.ckpt").unlink()  # as if the run had been stopped before
     run("soft_llama2_alpaca", *options, "resume=true", data=instructions)
     again = AutoModelForCausalLM.from_pretrained(model).state_dict()
     assert all(torch.equal(whole[name], again[name]) for name in whole)

@@ -66,7 +66,8 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(run):
     folder = run("balcony_llama3", *EXITS, "checkpoint_every=4")
     whole = load_file(folder / "checkpoints/model/exits.safetensors")
     last = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
-    assert last["global_step"] == 4  # as if the run had been stopped after that
+    assert last["global_step"] == 6
+    (folder / "checkpoints/step=6.ckpt").unlink()  # as if the run had been stopped before
     (folder / "checkpoints/model/exits.safetensors").unlink()
     folder = run("balcony_llama3", *EXITS, "checkpoint_every=4", "resume=true")
     again = load_file(folder / "checkpoints/model/exits.safetensors")

@@ -1,6 +1,8 @@
 """What all data modules share: loaders over the rows of splits, and an order that resumes."""
 
+import signal
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Literal
 
 import numpy as np
@@ -76,6 +78,12 @@ class NumberedOrder(Order):
         return (self.epoch * self.rows + row for row in super().__iter__())
 
 
+def deaf(worker: int) -> None:
+    """Leave Ctrl-C and SIGTERM, which come to all processes of a run, to the one that trains."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 class TrainingLoader(StatefulDataLoader):
     """A loader that resumes in mid-epoch, or begins an epoch.
 
@@ -132,6 +140,17 @@ class RowsDataModule(LightningDataModule):
         """A batch of rows; by default torch's own way."""
         return default_collate(rows)
 
+    def numbers_of(self, batch: int) -> list[int]:
+        """The numbers of the rows in a training batch of this process in the current epoch."""
+        order = self._order(0 if self.trainer is None else self.trainer.current_epoch)
+        return list(islice(order, batch * self.batch_size, (batch + 1) * self.batch_size))
+
+    def _order(self, epoch: int) -> Order:
+        """The order of this process's training rows."""
+        order = self.order_class(len(self.rows["train"]), self.seed, *self._place())
+        order.set_epoch(epoch)
+        return order
+
     def state_dict(self) -> dict[str, Any]:
         """The epoch that training goes on in, for the checkpoint, and whether it has begun.
 
@@ -148,9 +167,7 @@ class RowsDataModule(LightningDataModule):
 
     def train_dataloader(self) -> StatefulDataLoader:
         """Rows in a new order each epoch; resumes in mid-epoch."""
-        rank, world = self._place()
-        order = self.order_class(len(self.rows["train"]), self.seed, rank, world)
-        order.set_epoch(self._epoch)
+        order = self._order(self._epoch)
         return TrainingLoader(
             self.rows["train"],
             resumes=self._resumes,
@@ -159,6 +176,7 @@ class RowsDataModule(LightningDataModule):
             drop_last=len(order) >= self.batch_size,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=deaf,
             collate_fn=self.collate,
         )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from belvedere.metrics.chart_tasks import HEADLINE
 from belvedere.runs.chart_figures import write_depth_figures
-from belvedere.runs.report import aligned, publish
+from belvedere.runs.report import aligned, publish, steps_of
 
 SHOWN = {
     "texts_f1": ("texts read, F1", "{:.1%}"),
@@ -53,7 +53,7 @@ def write_report(report: dict[str, Any], run_dir: Path, pictures: list[Path]) ->
         *depths,
         "",
         *picture_lines(pictures, run_dir),
-        f"- {report['steps']} steps, {report['images_seen']:,} pictures and "
+        f"- {steps_of(report)}, {report['images_seen']:,} pictures and "
         f"{report['tokens_seen']:,} tokens in {report['training_seconds']:.0f} s of training, "
         f"{report['seconds']:.0f} s in all, precision {report['precision']}",
         data_line(report["data"]),

@@ -28,7 +28,8 @@ from belvedere.runs.training import (
     build_trainer,
     check_machine,
     check_steps,
-    checkpoint_to_resume,
+    end,
+    fit,
     open_run,
     quiet,
     run_facts,
@@ -72,9 +73,7 @@ def train(config: DictConfig) -> dict[str, Any]:
     clock, pages = StepClock(), ChartPages(run_dir)
     trainer = build_trainer(config, run_dir, [clock, pages])
     start = time.perf_counter()
-    trainer.fit(
-        module, datamodule=datamodule, ckpt_path=checkpoint_to_resume(config), weights_only=True
-    )
+    fit(trainer, module, datamodule, config)
     losses = {
         name.removeprefix("validation/loss/"): round(float(loss), 4)
         for name, loss in trainer.callback_metrics.items()
@@ -130,6 +129,7 @@ def train(config: DictConfig) -> dict[str, Any]:
         tokenizer.save_pretrained(folder)
         write_answers({"test": outcome.answered}, run_dir / "answers.jsonl")
         write_report(report, run_dir, pages.files)
+    end(trainer)
     return report
 
 

@@ -2,7 +2,9 @@
 
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -19,12 +21,15 @@ from belvedere.errors import BAD_INPUT, BadInput
 PROJECT = Path(__file__).resolve().parents[3]
 CONFIGS = PROJECT / "configs"
 INTERRUPTED = 130
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""What ends a program from outside."""
+GO_ON = "continue with the same command and resume=true"
 
 
 def run_verb(
     verb: Callable[[DictConfig], object],
     config_name: str,
-    interrupted: str = "continue with the same command and resume=true",
+    interrupted: str = GO_ON,
     texts: Sequence[str] = (),
 ) -> None:
     """Run a verb on the configuration of the command line; bad input ends with exit code 2.
@@ -73,7 +78,11 @@ def quoted(argument: str, texts: Sequence[str]) -> str:
 
 @contextmanager
 def one_line(full_error: bool, interrupted: str) -> Iterator[None]:
-    """End the program with one line and a code where the input is bad, or on Ctrl-C."""
+    """End the program with one line and a code where the input is bad, or on Ctrl-C.
+
+    What listens to signals within is not listening any more afterwards.
+    """
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         yield
     except (BadInput, HydraException, OmegaConfBaseException) as error:
@@ -84,6 +93,10 @@ def one_line(full_error: bool, interrupted: str) -> Iterator[None]:
     except KeyboardInterrupt:
         print(f"interrupted: {interrupted}", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def explain(error: BaseException) -> str:

@@ -83,12 +83,23 @@ def aligned(cells: list[list[str]]) -> list[str]:
     return [lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]]
 
 
+def steps_of(report: dict[str, Any]) -> str:
+    """The steps of a run, with those that it ended before and that it passed over."""
+    steps, planned, skipped = (report[f"{key}steps"] for key in ("", "planned_", "skipped_"))
+    told = f"{steps} steps"
+    if steps < planned:
+        told += f" of {planned}, ended by Ctrl-C"
+    if skipped:
+        told += f" ({skipped} without effect, as the loss was no finite number)"
+    return told
+
+
 def facts(report: dict[str, Any]) -> list[str]:
     """What was trained on what, and whether the backbone stayed as it was."""
     backbone, data = report["backbone"], report["data"]
     same = backbone["sha256_before"] == backbone["sha256_after"]
     return [
-        f"- {report['steps']} steps, {report['tokens_seen']:,} tokens in "
+        f"- {steps_of(report)}, {report['tokens_seen']:,} tokens in "
         f"{report['training_seconds']:.0f} s of training, {report['seconds']:.0f} s in all, "
         f"precision {report['precision']}",
         f"- data: {data['name']}, {data['test_tokens']:,} test tokens; "

@@ -6,13 +6,13 @@ import os
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import lightning
 import torch
 from hydra.utils import instantiate
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
@@ -22,15 +22,19 @@ from belvedere.errors import BadInput, unwritable
 from belvedere.method import MethodModule
 from belvedere.runs.answers import Answers
 from belvedere.runs.callbacks import DepthFigure, StepClock, TextSamples, progress
+from belvedere.runs.checkpoints import checkpoint_to_resume
+from belvedere.runs.entry import GO_ON
 from belvedere.runs.positions import KlByPosition
 from belvedere.runs.precision import chosen_precision
 from belvedere.runs.report import write_report
+from belvedere.runs.stops import Checkpoints, FiniteLoss
 from belvedere.submodels.backbone import num_layers_of, sha256_of_weights
 from belvedere.submodels.loading import Backbone
 from belvedere.submodels.speed import measure_speed
 
 COMPARABLE = ("name", "source", "test_tokens", "answered", "prompts", "learned")
 """What two runs have to share of their data, so that their full models can be compared."""
+Kind = TypeVar("Kind", bound=Callback)
 OUTCOMES = ("loss", "agreement", "exact_match")
 
 
@@ -51,9 +55,7 @@ def train(config: DictConfig) -> dict[str, Any]:
     answers, positions = Answers(run_dir), KlByPosition()
     trainer = build_trainer(config, run_dir, [clock, samples, DepthFigure(), answers, positions])
     start = time.perf_counter()
-    trainer.fit(
-        module, datamodule=datamodule, ckpt_path=checkpoint_to_resume(config), weights_only=True
-    )
+    fit(trainer, module, datamodule, config)
     trainer.test(module, datamodule=datamodule, verbose=False)
     rows = submodel_rows(module, config)
     for row in rows:
@@ -77,7 +79,46 @@ def train(config: DictConfig) -> dict[str, Any]:
     if trainer.is_global_zero:
         save_model(module, tokenizer, run_dir)
         write_report(report, run_dir, samples.samples)
+    end(trainer)
     return report
+
+
+def fit(
+    trainer: Trainer, module: LightningModule, datamodule: LightningDataModule, config: DictConfig
+) -> None:
+    """Train from the beginning, or go on, as the configuration says.
+
+    Raises:
+        BadInput: no such checkpoint, or what a person can do something about in the training.
+    """
+    try:
+        checkpoint = checkpoint_to_resume(config)
+        trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+    except torch.OutOfMemoryError as error:
+        raise BadInput(
+            "the accelerator has too little memory", where="training",
+            remedy="give a smaller data.batch_size, and trainer.accumulate_grad_batches for it",
+        ) from error  # fmt: skip
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise BadInput(
+            f"a process that makes batches has died ({str(error).strip().splitlines()[0]})",
+            where="data.num_workers",
+            remedy=f"free some memory, or set it to 0; {GO_ON}",
+        ) from error
+
+
+def end(trainer: Trainer) -> None:
+    """Let a run that Ctrl-C has ended before its last step end as interrupted ones do."""
+    if callback_of(trainer, Checkpoints).interrupted:
+        raise KeyboardInterrupt
+
+
+def callback_of(trainer: Trainer, kind: type[Kind]) -> Kind:
+    """The trainer's callback of a class."""
+    (found,) = (one for one in cast(Any, trainer).callbacks if isinstance(one, kind))
+    return found
 
 
 def run_facts(
@@ -92,6 +133,8 @@ def run_facts(
         "training_seconds": round(clock.seconds, 1),
         "precision": trainer.precision,
         "steps": trainer.global_step,
+        "planned_steps": config.trainer.max_steps,
+        "skipped_steps": callback_of(trainer, FiniteLoss).skipped,
         "tokens_seen": clock.tokens_seen,
     }
 
@@ -152,36 +195,13 @@ def open_run(config: DictConfig) -> Path:
     return run_dir
 
 
-def checkpoint_to_resume(config: DictConfig) -> str | None:
-    """The checkpoint to go on with. Raises `BadInput` if it was asked for and is not there."""
-    if not config.resume:
-        return None
-    wanted = (
-        Path(config.run_dir) / "checkpoints" / "last.ckpt"
-        if config.resume is True
-        else Path(config.resume)
-    )
-    if not wanted.exists():
-        raise BadInput(
-            "there is no checkpoint", where=str(wanted), remedy="start without resume=true"
-        )
-    return str(wanted)
-
-
 def build_trainer(config: DictConfig, run_dir: Path, extra: list[Callback]) -> Trainer:
     """Lightning's Trainer with the run's logger, checkpoints and progress."""
-    checkpoints = ModelCheckpoint(
-        run_dir / "checkpoints",
-        filename="step={step}",
-        auto_insert_metric_name=False,
-        save_last=True,
-        save_top_k=1,
-        every_n_train_steps=config.checkpoint_every,
-        enable_version_counter=False,
-    )
+    checkpoints = Checkpoints(run_dir / "checkpoints", config.checkpoint_every)
+    finite = FiniteLoss(config.nonfinite)
     logger = instantiate(config.logger)
     logger.log_hyperparams(flat(OmegaConf.to_container(config, resolve=True)))
-    callbacks = [checkpoints, LearningRateMonitor("step"), progress(), *extra]
+    callbacks = [checkpoints, finite, LearningRateMonitor("step"), progress(), *extra]
     precision = chosen_precision(config.trainer.precision)
     return instantiate(config.trainer, logger=logger, callbacks=callbacks, precision=precision)
 

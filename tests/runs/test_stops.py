@@ -1,0 +1,156 @@
+"""Runs that end early: signals, kills, losses that are no numbers, workers that die."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from belvedere.balcony import BalconyModule
+from belvedere.data.packed import PackedRows
+
+KILLS = Path(__file__).resolve().parents[1] / "kills.py"
+EXITS = ["model.exits.depths=[1]"]
+
+
+def at_step(monkeypatch, number, event):
+    """Let something happen in the n-th training step."""
+    usual, calls = BalconyModule.training_step, []
+
+    def step(self, batch, batch_idx):
+        calls.append(batch_idx)
+        loss = usual(self, batch, batch_idx)
+        return event(loss) if len(calls) == number else loss
+
+    monkeypatch.setattr(BalconyModule, "training_step", step)
+
+
+def sent(*numbers):
+    def event(loss):
+        for number in numbers:
+            os.kill(os.getpid(), number)
+        return loss
+
+    return event
+
+
+def exits_of(folder):
+    return load_file(folder / "checkpoints/model/exits.safetensors")
+
+
+def test_a_scheduler_stops_a_run_that_goes_on_as_if_nothing_had_been(
+    run, monkeypatch, tmp_path, capfd
+):
+    whole = exits_of(run("balcony_llama3", *EXITS, f"run_dir={tmp_path / 'whole'}"))
+    with monkeypatch.context() as patched:
+        at_step(patched, 3, sent(signal.SIGTERM))
+        with pytest.raises(SystemExit) as stopped:
+            run("balcony_llama3", *EXITS)
+    assert stopped.value.code == 75
+    assert "stopped by a signal: continue with the same command" in capfd.readouterr().err
+    folder = tmp_path / "runs/balcony_llama3/latest"
+    assert torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 3
+    assert not (folder / "report.json").exists()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    again = exits_of(run("balcony_llama3", *EXITS, "resume=true"))
+    assert all(torch.equal(again[name], one) for name, one in whole.items())
+
+
+def test_ctrl_c_ends_with_a_report_of_what_there_is(run, monkeypatch, tmp_path, capfd):
+    at_step(monkeypatch, 3, sent(signal.SIGINT))
+    with pytest.raises(SystemExit) as stopped:
+        run("balcony_llama3", *EXITS)
+    assert stopped.value.code == 130
+    told = capfd.readouterr().err
+    assert "ending after this step; Ctrl-C again ends at once" in told
+    assert "interrupted: continue with the same command and resume=true" in told
+    folder = tmp_path / "runs/balcony_llama3/latest"
+    report = json.loads((folder / "report.json").read_text())
+    assert (report["steps"], report["planned_steps"]) == (3, 6)
+    assert report["submodels"][0]["metrics"]["loss"] > 0
+    assert "3 steps of 6, ended by Ctrl-C" in (folder / "report.md").read_text()
+
+
+def test_ctrl_c_twice_ends_at_once(run, monkeypatch, tmp_path, capfd):
+    at_step(monkeypatch, 3, sent(signal.SIGINT, signal.SIGINT))
+    with pytest.raises(SystemExit) as stopped:
+        run("balcony_llama3", *EXITS)
+    assert stopped.value.code == 130
+    assert "interrupted: continue with" in capfd.readouterr().err
+    assert not (tmp_path / "runs/balcony_llama3/latest/report.json").exists()
+
+
+def test_a_loss_that_is_no_number_ends_the_run_before_it_does_harm(
+    run, monkeypatch, tmp_path, capfd
+):
+    at_step(monkeypatch, 4, lambda loss: loss * math.inf)
+    with pytest.raises(SystemExit) as stopped:
+        run("balcony_llama3", *EXITS)
+    assert stopped.value.code == 2
+    (line,) = [one for one in capfd.readouterr().err.splitlines() if one.startswith("error")]
+    assert "the loss is inf in step 4, whose batch has the rows" in line
+    assert "nonfinite=skip" in line
+    last = torch.load(
+        tmp_path / "runs/balcony_llama3/latest/checkpoints/last.ckpt", weights_only=True
+    )
+    assert last["global_step"] == 2
+    assert all(torch.isfinite(one).all() for one in last["state_dict"].values())
+
+
+def test_such_a_step_is_left_out_on_request(run, monkeypatch):
+    at_step(monkeypatch, 2, lambda loss: loss * math.nan)
+    folder = run("balcony_llama3", *EXITS, "nonfinite=skip")
+    report = json.loads((folder / "report.json").read_text())
+    assert (report["steps"], report["skipped_steps"]) == (6, 1)
+    assert math.isfinite(report["submodels"][0]["metrics"]["loss"])
+    assert "6 steps (1 without effect" in (folder / "report.md").read_text()
+
+
+def test_a_step_without_effect_changes_no_weight(run, monkeypatch, tmp_path):
+    options = [*EXITS, "trainer.max_steps=1", "nonfinite=skip"]
+    at_step(monkeypatch, 1, lambda loss: loss * math.nan)
+    skipped = exits_of(run("balcony_llama3", *options))
+    moved = exits_of(run("balcony_llama3", *options, f"run_dir={tmp_path / 'moved'}"))
+    still = exits_of(
+        run("balcony_llama3", *options, "model.optimisation.lr=0", f"run_dir={tmp_path / 'still'}")
+    )
+    assert all(torch.equal(skipped[name], one) for name, one in still.items())
+    assert not all(torch.equal(skipped[name], one) for name, one in moved.items())
+
+
+def test_another_way_with_such_losses_is_refused(run, capfd):
+    with pytest.raises(SystemExit) as stopped:
+        run("balcony_llama3", *EXITS, "nonfinite=ignore")
+    assert stopped.value.code == 2
+    assert "nonfinite: there is nothing like 'ignore' to do" in capfd.readouterr().err
+
+
+def test_a_worker_that_dies_is_one_line(run, monkeypatch, capfd):
+    usual, trainer = PackedRows.__getitem__, os.getpid()
+
+    def item(self, row):
+        if os.getpid() != trainer:
+            os.kill(os.getpid(), signal.SIGKILL)  # as the system does where memory runs out
+        return usual(self, row)
+
+    monkeypatch.setattr(PackedRows, "__getitem__", item)
+    with pytest.raises(SystemExit) as stopped:
+        run("balcony_llama3", *EXITS, "data.num_workers=1")
+    assert stopped.value.code == 2
+    (line,) = [one for one in capfd.readouterr().err.splitlines() if one.startswith("error")]
+    assert "data.num_workers: a process that makes batches has died" in line
+
+
+def test_killed_runs_go_on_bit_for_bit():
+    """Few kills; ``python tests/kills.py --kills 25`` is the whole check."""
+    command = [sys.executable, str(KILLS), "--kills", "3", "--experiments", "balcony_llama3"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("killed at") == 3
+    assert "tensors are equal" in done.stdout
