@@ -91,7 +91,9 @@ def png_of(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("size", [(20_000, 20_000), (9_000, 9_000)])
 def test_a_bomb_is_refused_before_it_is_decoded(size: tuple[int, int]) -> None:
-    with pytest.raises(BadInput, match=r"bomb\.png: the picture (has|is too large)"):
+    with pytest.raises(
+        BadInput, match=r"bomb\.png: the picture has .* pixels, more than 50,000,000"
+    ):
         open_picture(png_of(*size), "bomb.png")
 
 

@@ -271,6 +271,26 @@ def test_a_picture_is_asked_about(generate, random_reader, picture):
     assert generate(random_reader / "one", *about).out == shallow.out
 
 
+def test_a_question_is_reasoned_about_and_a_cut_answer_told(generate, random_reader, picture):
+    about = [f"image={picture}", "prompt=How many bars, in all?"]
+    asked = generate(random_reader, *about)
+    assert asked.out == generate(random_reader, *about, "task=reasoning").out
+    assert "the answer is cut after 12 tokens" in asked.err
+
+
+def test_a_reader_without_a_picture_and_a_picture_without_a_reader(
+    generate, random_reader, picture, backbone_folder, capsys
+):
+    for checkpoint, options, says in (
+        (random_reader, ["prompt=Hello"], "is a reader of charts; give a picture as image=FILE"),
+        (backbone_folder, [f"image={picture}"], "is a llama, which reads no pictures"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            generate(checkpoint, *options)
+        assert stopped.value.code == BAD_INPUT
+        assert says in capsys.readouterr().err
+
+
 def test_a_blank_page_is_no_chart_with_little_confidence_in_one(generate, tmp_path):
     Image.new("RGB", (256, 192), "white").save(tmp_path / "blank.png")
     told = generate("data/reader", f"image={tmp_path / 'blank.png'}", "task=table")
@@ -287,6 +307,8 @@ def test_a_blank_page_is_no_chart_with_little_confidence_in_one(generate, tmp_pa
         (["beams=4", "temperature=1"], "beams: beams are searched by the full reader alone"),
         (["beams=2", "stop=[x]", "show=depth"], "leave it out, or stop, show"),
         (["beams=2", "exit=1"], "leave it out, or exit"),
+        (["prompt=Which?", "task=table"], "prompt: the task 'table' takes no question"),
+        (["task=open"], "prompt: the task 'open' needs a question"),
         (["decoding=exit", "exit=4"], "exit: the checkpoint has no exit 4; choose one of 1, 2, 3"),
         (["max_new_tokens=5000"], "exceed the context of 640"),
     ],

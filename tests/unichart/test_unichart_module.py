@@ -9,7 +9,7 @@ from small_training import trainer
 from transformers import PreTrainedTokenizerFast
 
 from belvedere.charts.letters import CLASSES, UNKNOWN
-from belvedere.charts.tasks import NO_CHART
+from belvedere.charts.tasks import NO_CHART, says_no_chart
 from belvedere.charts.tokenizer import encode
 from belvedere.data.chart_corpus import ChartCorpusDataModule
 from belvedere.errors import BadInput
@@ -129,6 +129,16 @@ def test_answers_that_do_not_end_are_told(data: ChartCorpusDataModule) -> None:
     for one in reader.answer(next(iter(data.test_dataloader()))):
         found.setdefault(one.task, []).append(one.finished)
     assert all(ended == [i % 2 == 0 for i in range(len(ended))] for ended in found.values())
+
+
+def test_an_answer_that_begins_with_no_chart_is_none() -> None:
+    odds = torch.tensor([[0.5, 0.8, 0.9, 0.1], [0.5, 0.8, 0.9, 0.9]]).log()
+    answers = Answers(torch.zeros(2, 4).long(), torch.ones(2, 4).bool(), odds)
+    sure, other = answers.sureness(["no chart | 2 | 2", "no charter"], refusal=2)
+    assert sure == pytest.approx(1 - 0.5 * 0.8)
+    assert other == pytest.approx((0.5 * 0.8 * 0.9 * 0.9) ** 0.25)
+    assert says_no_chart(" no chart ")
+    assert not says_no_chart("no")
 
 
 def test_questions_that_are_cut_are_told(data: ChartCorpusDataModule) -> None:

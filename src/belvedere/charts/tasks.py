@@ -42,6 +42,8 @@ LOW_LEVEL: tuple[TaskName, ...] = ("texts", "table", "elements")
 ANSWER = "<s_answer>"
 NO_CHART = "no chart"
 """The answer to every task where there is no chart in the picture."""
+QUESTIONED: tuple[TaskName, ...] = ("reasoning", "open")
+"""The tasks that say nothing without a question."""
 LENGTHS = {"short": "short", "medium": "", "long": "long"}
 """What the prompt of a summary says of its level of detail."""
 
@@ -68,6 +70,11 @@ class Example:
     def right(self) -> tuple[str, ...]:
         """What is accepted, at least the answer itself."""
         return self.accepted or (self.answer,)
+
+
+def says_no_chart(answer: str) -> bool:
+    """Whether an answer is `NO_CHART`, or begins so and goes on as if there were one after all."""
+    return f"{answer.strip()} ".startswith(f"{NO_CHART} ")
 
 
 def check_weights(weights: Mapping[str, float], where: str) -> dict[TaskName, float]:

@@ -124,6 +124,11 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, task: TaskName, question: 
     return [begin, *encode(tokenizer, question.strip()), end]
 
 
+def refusal_tokens(tokenizer: PreTrainedTokenizerBase) -> int:
+    """How many tokens `NO_CHART` has."""
+    return len(encode(tokenizer, NO_CHART))
+
+
 def shortened(prompt: list[int], longest: int) -> list[int]:
     """A prompt of at most so many tokens, without the question's end; two tokens always stay."""
     return prompt if len(prompt) <= longest else [*prompt[: max(longest - 1, 1)], prompt[-1]]

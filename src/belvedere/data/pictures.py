@@ -1,6 +1,7 @@
 """Opens pictures of any kind as RGB, safely, and fits them into the size that a model takes."""
 
 import io
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,11 +45,7 @@ def open_picture(source: bytes | str | Path, where: str = "") -> Image.Image:
             opened = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
         width, height = opened.size
         if width * height > MOST_PIXELS:
-            raise BadInput(
-                f"the picture has {width} x {height} pixels, more than {MOST_PIXELS:,}",
-                where=name,
-                remedy="give a smaller one",
-            )
+            raise _too_large(f"{width} x {height}", name)
         opened.load()
         white = _white(opened)
         return _rgb(ImageOps.exif_transpose(opened), white)
@@ -57,9 +54,9 @@ def open_picture(source: bytes | str | Path, where: str = "") -> Image.Image:
     except IsADirectoryError as error:
         raise BadInput("a folder, not a picture", where=name, remedy="name a file") from error
     except Image.DecompressionBombError as error:
-        raise BadInput(
-            "the picture is too large", where=name, remedy="give a smaller one"
-        ) from error
+        # Pillow refuses still larger ones by itself, and says how many pixels they have.
+        count = re.search(r"\d+", str(error))
+        raise _too_large(f"{int(count[0]):,}" if count else "too many", name) from error
     except UnidentifiedImageError as error:
         raise BadInput(
             "not a picture that can be read", where=name, remedy="give PNG, JPEG, WebP or GIF"
@@ -76,6 +73,14 @@ def open_picture(source: bytes | str | Path, where: str = "") -> Image.Image:
         raise BadInput(
             f"the picture is damaged ({str(error)[:60]})", where=name, remedy="save it again"
         ) from error
+
+
+def _too_large(pixels: str, name: str) -> BadInput:
+    return BadInput(
+        f"the picture has {pixels} pixels, more than {MOST_PIXELS:,}",
+        where=name,
+        remedy="give a smaller one",
+    )
 
 
 def _white(opened: Image.Image) -> float:

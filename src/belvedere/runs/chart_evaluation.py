@@ -33,7 +33,7 @@ from belvedere.runs.chart_figures import ChartPages
 from belvedere.runs.chart_report import write_evaluation
 from belvedere.runs.charts import data_for, reader_facts
 from belvedere.runs.precision import chosen_precision
-from belvedere.runs.training import open_run, quiet
+from belvedere.runs.training import link_latest, open_run, quiet
 from belvedere.unichart.config import ChartModelConfig
 from belvedere.unichart.loading import SHAPE, Reader, reader_folder
 from belvedere.unichart.model import ChartModel
@@ -107,6 +107,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     answers = {split: outcome.answered for split, outcome in outcomes.items()}
     write_answers(answers, run_dir / "answers.jsonl")
     write_evaluation(report, run_dir, pages.files)
+    link_latest(config)
     return report
 
 

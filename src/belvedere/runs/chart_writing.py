@@ -12,8 +12,8 @@ from rich.text import Text
 from torch import Tensor
 
 from belvedere.charts.tables import parse
-from belvedere.charts.tasks import NO_CHART, TOKENS
-from belvedere.charts.tokenizer import encode_prompt
+from belvedere.charts.tasks import LOW_LEVEL, QUESTIONED, TOKENS, TaskName, says_no_chart
+from belvedere.charts.tokenizer import encode_prompt, refusal_tokens
 from belvedere.data.charts import SHORTEST
 from belvedere.data.pictures import fit, normalised, open_picture
 from belvedere.errors import BadInput
@@ -35,11 +35,7 @@ GREEDY: dict[str, Any] = {
 @torch.no_grad()
 def write_about(config: DictConfig) -> None:
     """Answer what the configuration asks about a picture."""
-    if config.task not in TOKENS:
-        raise BadInput(
-            f"there is no task {config.task!r}", where="task",
-            remedy=f"choose one of {', '.join(TOKENS)}",
-        )  # fmt: skip
+    task, question = asked(config)
     if config.file is not None or config.format != "plain":
         raise BadInput(
             "pictures are asked about one by one, in plain words", where="image",
@@ -63,8 +59,7 @@ def write_about(config: DictConfig) -> None:
     page = fit(open_picture(config.image), model.config.image_size, None, model.config.page)
     states = model.encode(normalised(page.pixels[None].to(device)))
     positions = model.config.decoder.max_positions
-    question = "" if config.prompt is None else str(config.prompt)
-    prompt = encode_prompt(tokenizer, config.task, question)
+    prompt = encode_prompt(tokenizer, task, question)
     if len(prompt) > positions - SHORTEST:
         raise BadInput(
             f"a question of {len(prompt)} tokens leaves no room for an answer", where="prompt",
@@ -79,10 +74,37 @@ def write_about(config: DictConfig) -> None:
         pieces = as_it_grows(config, model, tokenizer, states, prompt, room)
         answer = "".join(piece.text for piece in pieces).strip()
         answers = model.scored(states, prompt, [piece.token for piece in pieces])
-    (sure,) = answers.sureness([answer])
-    Console(stderr=True, highlight=False).print(f"confidence {sure:.2f}", style="dim")
-    if config.task == "table" and answer and answer != NO_CHART:
+    (sure,) = answers.sureness([answer], refusal_tokens(tokenizer))
+    told = Console(stderr=True, highlight=False)
+    told.print(f"confidence {sure:.2f}", style="dim")
+    if not all(answers.ended(model.config.eos_id)):
+        told.print(f"the answer is cut after {room} tokens", style="dim")
+    if task == "table" and answer and not says_no_chart(answer):
         Console(highlight=False).print(table_of(answer))
+
+
+def asked(config: DictConfig) -> tuple[TaskName, str]:
+    """The task and its question; a question without a task is one to reason about.
+
+    Raises:
+        BadInput: no such task, one without the question that it needs, or with one that it has not.
+    """
+    question = "" if config.prompt is None else str(config.prompt).strip()
+    task = config.task or ("reasoning" if question else "table")
+    if task not in TOKENS:
+        raise BadInput(
+            f"there is no task {task!r}", where="task", remedy=f"choose one of {', '.join(TOKENS)}"
+        )
+    if task in QUESTIONED and not question:
+        raise BadInput(
+            f"the task {task!r} needs a question", where="prompt", remedy='give prompt="…"'
+        )
+    if task in LOW_LEVEL and question:
+        raise BadInput(
+            f"the task {task!r} takes no question", where="prompt",
+            remedy=f"leave it out, or give task={' or '.join(QUESTIONED)}",
+        )  # fmt: skip
+    return task, question
 
 
 def as_it_grows(

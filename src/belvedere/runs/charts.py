@@ -30,6 +30,7 @@ from belvedere.runs.training import (
     check_steps,
     end,
     fit,
+    link_latest,
     open_run,
     quiet,
     run_facts,
@@ -69,6 +70,7 @@ def train(config: DictConfig) -> dict[str, Any]:
             remedy="set it to 0, or data.letters=true",
         )
     run_dir = open_run(config)
+    link_latest(config)
     before = sha256_of_weights(model)
     clock, pages = StepClock(), ChartPages(run_dir)
     trainer = build_trainer(config, run_dir, [clock, pages])

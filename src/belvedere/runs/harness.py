@@ -20,7 +20,7 @@ from torch import Tensor
 
 from belvedere.errors import BadInput
 from belvedere.runs.report import aligned, publish
-from belvedere.runs.training import open_run, quiet
+from belvedere.runs.training import link_latest, open_run, quiet
 from belvedere.runs.writing import Writer, device_of, loaded
 from belvedere.submodels.checkpoints import Checkpoint
 from belvedere.submodels.decoding import encoded_prompt
@@ -258,6 +258,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
     }
     lines = aligned(cells_of(report, [task["title"] for task in tasks]))
     publish(report, run_dir, lines, lines)
+    link_latest(config)
     return report
 
 

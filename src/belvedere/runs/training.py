@@ -51,6 +51,7 @@ def train(config: DictConfig) -> dict[str, Any]:
     model = backbone.load()
     module = instantiate(config.model, backbone=model)
     run_dir = open_run(config)
+    link_latest(config)
     clock, samples = StepClock(), TextSamples(tokenizer, list(config.samples))
     answers, positions = Answers(run_dir), KlByPosition()
     trainer = build_trainer(config, run_dir, [clock, samples, DepthFigure(), answers, positions])
@@ -175,7 +176,7 @@ def check_machine(config: DictConfig) -> None:
 
 
 def open_run(config: DictConfig) -> Path:
-    """Make the run's folder with its configuration, and let ``latest`` point to it.
+    """Make the run's folder with its configuration.
 
     Of several processes only the first one does: the folders of the others are named after a later
     moment, and nothing is written to them.
@@ -186,13 +187,24 @@ def open_run(config: DictConfig) -> Path:
     try:
         (run_dir / "checkpoints").mkdir(parents=True, exist_ok=True)
         OmegaConf.save(config, run_dir / "config.yaml", resolve=True)
-        latest = Path(config.runs) / config.name / "latest"
-        latest.parent.mkdir(parents=True, exist_ok=True)
-        latest.unlink(missing_ok=True)
-        latest.symlink_to(run_dir.resolve(), target_is_directory=True)
     except OSError as error:
         raise unwritable(run_dir, error, "free some space or choose another run_dir") from error
     return run_dir
+
+
+def link_latest(config: DictConfig) -> None:
+    """Let ``latest`` point to the run: where it begins if it trains, else once it has a report."""
+    if getattr(rank_zero_only, "rank", 0):
+        return
+    latest = Path(config.runs) / config.name / "latest"
+    try:
+        latest.parent.mkdir(parents=True, exist_ok=True)
+        beside = latest.with_name(f"latest.{os.getpid()}")
+        beside.unlink(missing_ok=True)
+        beside.symlink_to(Path(config.run_dir).resolve(), target_is_directory=True)
+        beside.replace(latest)
+    except OSError as error:
+        raise unwritable(latest, error, "free some space or choose another runs") from error
 
 
 def build_trainer(config: DictConfig, run_dir: Path, extra: list[Callback]) -> Trainer:

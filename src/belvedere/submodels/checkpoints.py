@@ -17,6 +17,8 @@ from belvedere.submodels.published import load_nested, nested_config
 from belvedere.submodels.views import submodel
 
 EXITS = "exits.safetensors"
+CHART_READER = "chart_model.json"
+"""The file by which a folder is known to hold a chart reader, and no language model."""
 ELSEWHERE = "checkpoint_backbone"
 """The verbs' setting for a backbone that was moved since its exits were trained."""
 
@@ -107,6 +109,8 @@ def load_checkpoint(
         )
     if run.name == EXITS:
         folder = run.parent
+    if (folder / CHART_READER).is_file():
+        raise BadInput("is a reader of charts", where=where, remedy="give a picture as image=FILE")
     report = report_of(folder)
     if not (folder / EXITS).is_file():
         named = replace(how, name=str(folder) if folder.exists() else where)

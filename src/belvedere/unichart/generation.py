@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import EncoderDecoderCache, MBartForCausalLM
 
-from belvedere.charts.tasks import NO_CHART
+from belvedere.charts.tasks import says_no_chart
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,17 @@ class Answers:
         """[batch], from 0 to 1: the geometric mean of the probabilities of each answer's tokens."""
         return (self.total / self.mask.sum(1).clamp(min=1)).exp()
 
-    def sureness(self, texts: Sequence[str]) -> list[float]:
+    def sureness(self, texts: Sequence[str], refusal: int) -> list[float]:
         """`confidence` of each answer; of ``no chart`` the probability that there is one after all.
 
         Args:
             texts: the answers, decoded.
+            refusal: tokens of ``no chart``.
         """
+        begun = self.log_probs[:, :refusal].sum(1).exp().tolist()
         return [
-            1 - whole if text.strip() == NO_CHART else sure
-            for text, whole, sure in zip(
-                texts, self.total.exp().tolist(), self.confidence.tolist(), strict=True
-            )
+            1 - share if says_no_chart(text) else sure
+            for text, share, sure in zip(texts, begun, self.confidence.tolist(), strict=True)
         ]
 
     def ended(self, eos_id: int) -> list[bool]:

@@ -233,7 +233,8 @@ def _shape(raw: Mapping[str, Any], *, tied: bool, where: str) -> ChartModelConfi
     kinds = [side.get("model_type") if isinstance(side, Mapping) else None for side in sides]
     if raw.get("model_type") != "vision-encoder-decoder" or kinds != ["donut-swin", "mbart"]:
         raise BadInput(
-            f"is a {raw.get('model_type')} of {kinds[0]} and {kinds[1]}",
+            f"is a {raw.get('model_type')}"
+            + (f" of {kinds[0]} and {kinds[1]}" if all(kinds) else ", which reads no pictures"),
             where=where,
             remedy="give a vision-encoder-decoder of donut-swin and mbart (Donut, UniChart)",
         )

@@ -15,11 +15,12 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from belvedere.charts.tasks import ANSWER, TOKENS
 from belvedere.errors import BadInput
 from belvedere.submodels.backbone import layers_of, num_layers_of
+from belvedere.submodels.checkpoints import CHART_READER
 from belvedere.unichart.config import SIZES, ChartModelConfig, DecoderConfig, EncoderConfig
 from belvedere.unichart.hub import from_hub
 from belvedere.unichart.model import ChartModel
 
-SHAPE, WEIGHTS = "chart_model.json", "model.safetensors"
+SHAPE, WEIGHTS = CHART_READER, "model.safetensors"
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from belvedere.charts.tasks import TaskName
-from belvedere.charts.tokenizer import encode_prompt, shortened
+from belvedere.charts.tasks import NO_CHART, TaskName, says_no_chart
+from belvedere.charts.tokenizer import encode_prompt, refusal_tokens, shortened
 from belvedere.data.charts import SHORTEST
 from belvedere.data.loading import check_sizes
 from belvedere.data.pictures import normalised
@@ -390,7 +390,7 @@ class UniChartModule(LightningModule):
             texts = self.tokenizer.batch_decode(answers.tokens(), skip_special_tokens=True)
             ends = answers.ended(self.tokenizer.eos_token_id)
             lengths = answers.mask.sum(1).tolist()
-            sures = answers.sureness(texts)
+            sures = answers.sureness(texts, refusal_tokens(self.tokenizer))
             for i, text, sure, ended, tokens, cut in zip(
                 asked.texts, texts, sures, ends, lengths, asked.cut, strict=True
             ):
@@ -399,7 +399,7 @@ class UniChartModule(LightningModule):
                     task=asked.task,
                     kind=batch["kinds"][i],
                     question=example.question,
-                    answer=text.strip(),
+                    answer=NO_CHART if says_no_chart(text) else text.strip(),
                     accepted=example.right,
                     confidence=sure,
                     picture=batch["where"][i],
