@@ -31,6 +31,12 @@ class BadInput(ValueError):
         super().__init__("; ".join(" ".join(part.split()) for part in parts))
 
 
+def first_line(error: BaseException, longest: int = 120) -> str:
+    """What an error says, in one line; the name of its class where it says nothing."""
+    text = str(error).strip()
+    return text.splitlines()[0][:longest] if text else type(error).__name__
+
+
 def unwritable(place: Path, error: OSError, remedy: str) -> BadInput:
     """What to raise for a file or folder that the system does not let us write."""
     return BadInput(

@@ -214,7 +214,7 @@ def read_shard(file: Path, columns: Iterable[str] = tuple(FEATURES)) -> pa.Table
         ) from error
     try:
         rows = load_dataset("parquet", data_files=glob.escape(str(file)), split="train")
-    except DatasetGenerationError as error:
+    except (DatasetGenerationError, ValueError) as error:  # of its rows, or of its description
         raise broken from error
     found = rows.with_format("arrow")[:].select(names).cast(pa.schema(wanted))
     refuse_nulls(found, file)

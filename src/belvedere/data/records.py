@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from belvedere.errors import BadInput
+from belvedere.errors import BadInput, first_line
 
 SUFFIXES = (".jsonl", ".json", ".parquet", ".txt")
 
@@ -45,7 +45,23 @@ class Record:
                 where=self.where,
                 remedy="give every record a string there",
             )
-        return value
+        return whole(value, self.where)
+
+
+def whole(text: str, where: str) -> str:
+    """The text, if all its characters are there: JSON can name the halves of a pair alone.
+
+    Raises:
+        BadInput: they are not.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(
+            f"half a character at place {error.start} of a text", where=where,
+            remedy="repair or remove the record",
+        ) from error  # fmt: skip
+    return text
 
 
 def unreadable(place: Path, error: OSError) -> BadInput:
@@ -178,7 +194,7 @@ def _parquet(file: Path) -> Iterator[Record]:
                 number += 1
     except pa.ArrowException as error:
         raise BadInput(
-            f"broken Parquet ({str(error).splitlines()[0]})",
+            f"broken Parquet ({first_line(error)})",
             where=str(file),
             remedy="write the file anew",
         ) from error

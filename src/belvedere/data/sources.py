@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from belvedere.errors import BadInput
+from belvedere.errors import BadInput, first_line
 
 NAMES = {"train": "train", "val": "validation", "dev": "validation", "test": "test"}
 """What the name of a split's file begins with."""
@@ -53,7 +53,7 @@ def load_hub(
         return load_dataset(name, config, split=split, streaming=streaming)
     except Exception as error:  # of the hub, the network, or the set's own form
         raise BadInput(
-            f"the set {name!r} cannot be loaded ({str(error).strip().splitlines()[0][:120]})",
+            f"the set {name!r} cannot be loaded ({first_line(error)})",
             where=key,
             remedy="connect to the hub, or give local files as data=NAME data.path=FILE",
         ) from error

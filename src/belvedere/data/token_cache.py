@@ -113,14 +113,19 @@ def _open(folder: Path) -> Tokens | None:
         offsets = np.load(folder / "offsets.npy", mmap_mode="r", allow_pickle=False)
         shares = np.load(folder / "shares.npy", mmap_mode="r", allow_pickle=False)
         dtype = np.dtype(facts["dtype"])
-        if (folder / "ids.bin").stat().st_size != int(offsets[-1]) * dtype.itemsize:
+        size = (folder / "ids.bin").stat().st_size
+        ordered = offsets[0] == 0 and bool(np.all(offsets[1:] >= offsets[:-1]))
+        if size != int(offsets[-1]) * dtype.itemsize or not ordered:
             return None
+        if len(shares) != len(offsets) - 1:
+            return None
+        empty = int(facts["empty"])
         ids: Any = np.zeros(0, dtype)
         if offsets[-1]:
             ids = np.memmap(folder / "ids.bin", dtype=dtype, mode="r")
-    except (OSError, ValueError, KeyError):
+    except Exception:  # a header of numpy is parsed as Python, and fails in as many ways
         return None
-    return Tokens(ids, offsets, shares, facts["empty"])
+    return Tokens(ids, offsets, shares, empty)
 
 
 def _write(folder: Path, fill: Callable[[Path], None]) -> None:

@@ -35,7 +35,7 @@ from belvedere.data.picture_files import PictureFiles, open_pictures
 from belvedere.data.records import Record, find_files, read_records
 from belvedere.data.sources import by_split, load_hub
 from belvedere.data.token_cache import share_of
-from belvedere.errors import BadInput
+from belvedere.errors import BadInput, first_line
 from belvedere.metrics.table_metrics import data_points
 
 COLUMNS = ("imgname", "query", "label")
@@ -358,7 +358,7 @@ def _loaded(file: Path) -> Any:
     except Exception as error:  # of many kinds, none of which says which line is wrong
         _refuse(read_records(file))
         raise BadInput(
-            f"cannot be read as rows ({str(error).strip().splitlines()[0][:80]})",
+            f"cannot be read as rows ({first_line(error, 80)})",
             where=str(file),
             remedy=f"give rows with the texts {', '.join(COLUMNS)}",
         ) from error

@@ -18,7 +18,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from belvedere.errors import BadInput
+from belvedere.errors import BadInput, first_line
 from belvedere.runs.report import aligned, publish
 from belvedere.runs.training import link_latest, open_run, quiet
 from belvedere.runs.writing import Writer, device_of, loaded
@@ -295,7 +295,7 @@ def asked(
                 )  # fmt: skip
         except (KeyError, ConnectionError, OSError) as error:
             raise BadInput(
-                f"the harness cannot open {task['task']} ({str(error).strip().splitlines()[0]})",
+                f"the harness cannot open {task['task']} ({first_line(error)})",
                 where="harness",
                 remedy="connect to the hub, or use data=harness, which ships",
             ) from error

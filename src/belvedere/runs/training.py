@@ -18,7 +18,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from transformers.utils import logging as transformers_logging
 
-from belvedere.errors import BadInput, unwritable
+from belvedere.errors import BadInput, first_line, unwritable
 from belvedere.method import MethodModule
 from belvedere.runs.answers import Answers
 from belvedere.runs.callbacks import DepthFigure, StepClock, TextSamples, progress
@@ -104,7 +104,7 @@ def fit(
         if "DataLoader worker" not in str(error):
             raise
         raise BadInput(
-            f"a process that makes batches has died ({str(error).strip().splitlines()[0]})",
+            f"a process that makes batches has died ({first_line(error)})",
             where="data.num_workers",
             remedy=f"free some memory, or set it to 0; {GO_ON}",
         ) from error

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 from torch import nn
 
-from belvedere.errors import BadInput
+from belvedere.errors import BadInput, first_line
 from belvedere.metrics.answers import SCORES
 from belvedere.submodels.decoding import complete
 from belvedere.submodels.loading import Backbone
@@ -138,7 +138,7 @@ class ModelJudge:
             return model.to(self.device), backbone.tokenizer()
         except (RuntimeError, AssertionError) as error:  # torch's, for a device that is not there
             raise BadInput(
-                f"the judge cannot run on {self.device} ({str(error).splitlines()[0]})",
+                f"the judge cannot run on {self.device} ({first_line(error)})",
                 where="--device",
                 remedy="choose cpu, or use a machine with a GPU",
             ) from error

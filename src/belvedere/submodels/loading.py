@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from belvedere.errors import BadInput
+from belvedere.errors import BadInput, first_line
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Backbone:
         """The architecture. Raises `BadInput` where it cannot be found."""
         try:
             config = AutoConfig.from_pretrained(self.name)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # a damaged one raises errors of many kinds
             raise self._refused(error) from error
         for key, value in (self.shape or {}).items():
             if not hasattr(config, key):
@@ -99,7 +99,7 @@ class Backbone:
         """The tokenizer. Raises `BadInput` where it cannot be found."""
         try:
             return AutoTokenizer.from_pretrained(self.name)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # likewise
             raise self._refused(error) from error
 
     def _refused(self, error: Exception) -> BadInput:
@@ -117,7 +117,7 @@ def _why(name: str, error: Exception) -> str:
     if Path(name).is_dir():
         if not (Path(name) / "config.json").exists():
             return f"{name} has no config.json"
-        return f"{name} cannot be read: {text.splitlines()[0] if text else type(error).__name__}"
+        return f"{name} cannot be read: {first_line(error)}"
     if name.startswith((".", "/")) or Path(name).suffix or name.count("/") > 1:
         return f"there is no folder {name}"
     return f"{name} is not on this machine and the Hugging Face hub cannot be reached"
@@ -155,7 +155,7 @@ def opened_safetensors(file: Path) -> Iterator[Any]:
             yield opened
     except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise BadInput(
-            f"cannot be read as safetensors ({str(error).splitlines()[0]})",
+            f"cannot be read as safetensors ({first_line(error)})",
             where=str(file),
             remedy="give a complete checkpoint",
         ) from error

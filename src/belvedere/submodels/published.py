@@ -34,7 +34,7 @@ def nested_config(name: str) -> dict[str, Any] | None:
     raw: dict[str, Any]
     try:
         raw, _ = PreTrainedConfig.get_config_dict(name)
-    except (OSError, ValueError):
+    except Exception:  # what is wrong with it is told where it is loaded
         return None
     return raw if raw.get("model_type") == NESTED else None
 

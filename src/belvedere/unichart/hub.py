@@ -26,7 +26,7 @@ from transformers import (
     VisionEncoderDecoderConfig,
 )
 
-from belvedere.errors import BadInput
+from belvedere.errors import BadInput, first_line
 from belvedere.unichart.config import ChartModelConfig, DecoderConfig, EncoderConfig
 from belvedere.unichart.model import ChartModel
 
@@ -332,7 +332,8 @@ def _tensors(path: Path) -> dict[str, Tensor]:
             return state
         raise ValueError("not all of it are tensors")
     except Exception as error:  # safetensors, pickle and zip raise several kinds
-        why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BadInput(
-            f"cannot be read ({why})", where=str(path), remedy="give a complete checkpoint"
+            f"cannot be read ({first_line(error)})",
+            where=str(path),
+            remedy="give a complete checkpoint",
         ) from error

@@ -70,7 +70,7 @@ class Calibration:
             for key in ("thresholds", "leaves"):
                 raw[key] = {int(depth): float(value) for depth, value in raw[key].items()}
             return cls(**raw)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except Exception as error:  # a damaged file raises errors of many kinds
             raise BadInput(
                 "no whole thresholds", where=str(file), remedy="calibrate the checkpoint again"
             ) from error

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch._dynamo.exc import TorchDynamoException
 from transformers import Cache, DynamicCache, EncoderDecoderCache, PreTrainedModel
 
-from belvedere.errors import BadInput
+from belvedere.errors import BadInput, first_line
 from belvedere.submodels.backbone import (
     decoder_of,
     head_of,
@@ -134,7 +134,7 @@ def told(compiled: Callable[..., Tensor]) -> Callable[..., Tensor]:
             return compiled(*args)
         except TorchDynamoException as error:
             raise BadInput(
-                f"this model or machine cannot be compiled for ({str(error).splitlines()[0]})",
+                f"this model or machine cannot be compiled for ({first_line(error)})",
                 where="compile",
                 remedy="leave compile=false",
             ) from error
