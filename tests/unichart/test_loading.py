@@ -159,6 +159,10 @@ def test_damaged_readers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no whole chart reader"):
         load_reader(tmp_path)
     (tmp_path / WEIGHTS).write_bytes(weights)
+    shape = (tmp_path / SHAPE).read_text()
+    (tmp_path / SHAPE).write_text(shape.replace('"vocab_size": 300', '"vocab_size": 30000000000'))
+    with pytest.raises(BadInput, match=r"parameters, more than model\.safetensors has bytes"):
+        load_reader(tmp_path)
     for shape in ("{}", "[]", "null"):
         (tmp_path / SHAPE).write_text(shape)
         with pytest.raises(BadInput, match="no whole chart reader"):

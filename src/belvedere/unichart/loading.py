@@ -220,7 +220,13 @@ def load_reader(folder: Path) -> ChartModel:
     """
     try:
         raw: dict[str, Any] = json.loads((folder / SHAPE).read_text(encoding="utf-8"))
-        model = ChartModel(_shape(raw))
+        shape = _shape(raw)
+        # A number that has changed may ask for more memory than there is.
+        with torch.device("meta"):
+            count = sum(p.numel() for p in ChartModel(shape).parameters())
+        if count > (folder / WEIGHTS).stat().st_size:
+            raise ValueError(f"its shape has {count:,} parameters, more than {WEIGHTS} has bytes")
+        model = ChartModel(shape)
         missing, unexpected = load_model(model, folder / WEIGHTS, strict=False)
     except Exception as error:  # a damaged file raises errors of many kinds
         raise BadInput(
