@@ -191,7 +191,7 @@ def bad(tmp_path, reader_folder, chart_model, plain_words):
         ("run/checkpoints/last.ckpt", "chartqa", [], "{bad}/run/checkpoints/last.ckpt: there is"),
         ("damaged", "chartqa", [], "{bad}/damaged: no whole chart reader ("),
         ("wordless", "chartqa", [], "checkpoint: there is no tokenizer in {bad}/wordless; name"),
-        ("llama", "chartqa", [], "{bad}/llama: is a llama, which reads no pictures; give a vision-enc"),
+        ("llama", "chartqa", [], "{bad}/llama: is a llama, which reads no pictures; give a"),
         ("untaught", "chartqa", [], "data: the reader's tokenizer has no <chartqa>, which the"),
         ("good", "nonsense", [], "In 'evaluate': Could not find 'data/nonsense'; Available"),
         ("good", "alpaca", [], "data: alpaca are no charts; choose charts, chartqa, "),
