@@ -77,6 +77,21 @@ def test_ctrl_c_ends_with_a_report_of_what_there_is(run, monkeypatch, tmp_path, 
     assert "3 steps of 6, ended by Ctrl-C" in (folder / "report.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("number", "code", "says"),
+    [(signal.SIGINT, 130, "interrupted: continue"), (signal.SIGTERM, 75, "stopped by a signal")],
+)
+def test_signals_while_testing_end_at_once(run, monkeypatch, tmp_path, capfd, number, code, says):
+    monkeypatch.setattr(BalconyModule, "test_step", lambda *_: os.kill(os.getpid(), number))
+    with pytest.raises(SystemExit) as stopped:
+        run("balcony_llama3", *EXITS)
+    assert stopped.value.code == code
+    assert says in capfd.readouterr().err
+    folder = tmp_path / "runs/balcony_llama3/latest"
+    assert torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 6
+    assert not (folder / "report.json").exists()
+
+
 def test_ctrl_c_twice_ends_at_once(run, monkeypatch, tmp_path, capfd):
     at_step(monkeypatch, 3, sent(signal.SIGINT, signal.SIGINT))
     with pytest.raises(SystemExit) as stopped:

@@ -49,12 +49,20 @@ class Checkpoints(Checkpoint):
         self._fitting = False
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Listen to the signals; only a program's main thread can.
+        """Listen to the signals, of which each has to wait for the end of its step."""
+        self._fitting = True
+        self._listen()
 
-        Lightning has set up its own handlers by now. The command gives them back at its end
+    def on_test_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Listen to the signals, each of which ends the program."""
+        self._listen()
+
+    def _listen(self) -> None:
+        """Take the place of Lightning's own handlers; only a program's main thread can.
+
+        Lightning gives them back at the end of its loop, and the command at its own
         (`belvedere.runs.entry.one_line`).
         """
-        self._fitting = True
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 signal.signal(number, self._note)
