@@ -3,7 +3,6 @@
 Files that are right are mutated by chance, the same each time. What is still right may be read.
 """
 
-import io
 import json
 import random
 import shutil
@@ -214,7 +213,7 @@ def picture_case(folder: Path, form: str) -> Case:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             open_picture(file)
-            open_picture(io.BytesIO(file.read_bytes()).getvalue(), "bytes")
+            open_picture(file.read_bytes(), "bytes")
 
     return [file], read
 

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from omegaconf import DictConfig
 
-from belvedere.errors import BadInput, unwritable
+from belvedere.errors import BadInput, first_line, unwritable
 
 LOG = logging.getLogger(__name__)
 KEPT = 2
@@ -88,9 +88,15 @@ def tidy(folder: Path) -> None:
     newest, *others = saved(folder)
     for file in [*others[KEPT - 1 :], *folder.glob(f"*{_BESIDE}")]:
         file.unlink(missing_ok=True)
-    link = folder / f"last.ckpt{_BESIDE}"
-    link.symlink_to(newest.name)
-    os.replace(link, folder / "last.ckpt")
+    point(folder / "last.ckpt", newest.name)
+
+
+def point(link: Path, target: str | Path) -> None:
+    """Let a link point to a target, at no moment to nothing."""
+    beside = link.with_name(f"{link.name}.{os.getpid()}{_BESIDE}")
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(target)
+    os.replace(beside, link)
 
 
 def damage(file: Path) -> str | None:
@@ -108,7 +114,7 @@ def damage(file: Path) -> str | None:
         with zipfile.ZipFile(file) as archive:
             changed = archive.testzip()
     except Exception as error:  # a bit that has turned may mean anything
-        return f"it is torn ({str(error).strip() or type(error).__name__})"
+        return f"it is torn ({first_line(error)})"
     return None if changed is None else f"its part {changed} does not match its checksum"
 
 

@@ -22,7 +22,7 @@ from belvedere.errors import BadInput, first_line, unwritable
 from belvedere.method import MethodModule
 from belvedere.runs.answers import Answers
 from belvedere.runs.callbacks import DepthFigure, StepClock, TextSamples, progress
-from belvedere.runs.checkpoints import checkpoint_to_resume
+from belvedere.runs.checkpoints import checkpoint_to_resume, point
 from belvedere.runs.entry import GO_ON
 from belvedere.runs.positions import KlByPosition
 from belvedere.runs.precision import chosen_precision
@@ -199,10 +199,7 @@ def link_latest(config: DictConfig) -> None:
     latest = Path(config.runs) / config.name / "latest"
     try:
         latest.parent.mkdir(parents=True, exist_ok=True)
-        beside = latest.with_name(f"latest.{os.getpid()}")
-        beside.unlink(missing_ok=True)
-        beside.symlink_to(Path(config.run_dir).resolve(), target_is_directory=True)
-        beside.replace(latest)
+        point(latest, Path(config.run_dir).resolve())
     except OSError as error:
         raise unwritable(latest, error, "free some space or choose another runs") from error
 
