@@ -1,5 +1,6 @@
 import io
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 
 import matplotlib
@@ -180,3 +181,32 @@ def test_held_out_themes_are_drawn_only_when_asked_for() -> None:
         themes = {draw_style(rng, SIZES, CLEAN, held_out).theme for _ in range(200)}
         assert {theme.held_out for theme in themes} == {held_out}
         assert themes == {theme for theme in THEMES if theme.held_out == held_out}
+
+
+def test_no_line_and_no_other_bar_goes_through_a_value() -> None:
+    rng, labelled = Random(3), 0
+    for kind in ("line", "multi line", "area", "vertical bar", "grouped bar", "horizontal bar"):
+        rows = tuple(str(2010 + i) for i in range(5))
+        columns = ("North", "South") if kind in ("multi line", "grouped bar") else ("All",)
+        for seed in range(12):
+            values = tuple(tuple(round(rng.uniform(5, 60), 1) for _ in columns) for _ in rows)
+            table = Table("Visitors", "Year", columns, rows, values, "time")
+            chart = render(table, kind, style(seed, value_labels=True), Random(0))
+            assert chart is not None
+            layout = chart.layout
+            boxes = [text.box for text in layout.texts if text.role == "value"]
+            labelled += bool(boxes)
+            lines = [
+                one for mark in layout.marks if mark.kind != "bar"
+                for pair in pairwise(mark.points) for one in np.linspace(*pair, 200)
+            ]  # fmt: skip
+            bars = [mark.box for mark in layout.marks if mark.kind == "bar"]
+            for left, top, right, bottom in boxes:
+                assert not any(
+                    left + 0.6 < x < right - 0.6 and top + 0.6 < y < bottom - 0.6 for x, y in lines
+                )
+                assert all(
+                    min(right, r) - max(left, x) < 0.6 or min(bottom, b) - max(top, y) < 0.6
+                    for x, y, r, b in bars
+                )
+    assert labelled > 36

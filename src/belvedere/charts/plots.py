@@ -26,8 +26,10 @@ def _bars(drawn: Drawing, horizontal: bool) -> None:
     several = len(table.columns) > 1
     width = style.bar_width / len(table.columns)
     top = max(max(row) for row in table.values)
-    room = 1.22 if style.legend == "inside" and several else 1.04
-    drawn.value_axis(0, top * room, horizontal)
+    # Two thirds of the picture's height are the plot's, more or less; the labels are to be in it.
+    letters = 2.4 * drawn.px(style.text_size) / style.height if style.value_labels else 0.04
+    room = 0.22 if style.legend == "inside" and several else 0.04 if horizontal else letters
+    drawn.value_axis(0, top * (1 + room), horizontal)
     rows = range(len(table.rows))
     places = [float(-i) if horizontal else float(i) for i in rows]
     drawn.row_axis(places, horizontal)
@@ -123,10 +125,10 @@ def lines(drawn: Drawing) -> None:
         points = np.array([places, values]).T
         drawn.mark("area" if area else "line", series, range(len(places)), colour, points)
         if style.value_labels:
-            for x, value in zip(places, values, strict=True):
-                drawn.write(
-                    "value", x, value + room * 0.12, drawn.number(value), ha="center", va="bottom"
-                )
+            for i, (x, value) in enumerate(zip(places, values, strict=True)):
+                ha, va = ("center", "bottom") if area else _beside_line(values, i)
+                up = room * (0.12 if va == "bottom" else -0.12)
+                drawn.write("value", x, value + up, drawn.number(value), ha=ha, va=va)
         if several and style.legend != "direct":
             drawn.handle(table.columns[series], colour, line=True)
         elif several:
@@ -134,6 +136,26 @@ def lines(drawn: Drawing) -> None:
                 "series", len(places) - 0.85, values[-1], table.columns[series], colour,
                 ha="left", va="center",
             )  # fmt: skip
+
+
+def _beside_line(values: Sequence[float], place: int) -> tuple[str, str]:
+    """How a label is aligned at a point of a line so that the line does not go through it.
+
+    Above a peak and below a valley; above a slope on its outer side.
+
+    Returns:
+        The horizontal and the vertical alignment.
+    """
+    own = values[place]
+    before = own - values[place - 1] if place else 0.0
+    after = values[place + 1] - own if place < len(values) - 1 else 0.0
+    if before <= 0 <= after and (before or after):
+        return "center", "top"
+    if before > 0 and after > 0:
+        return "right", "bottom"
+    if before < 0 and after < 0:
+        return "left", "bottom"
+    return "center", "bottom"
 
 
 def wedges(drawn: Drawing) -> None:

@@ -8,7 +8,7 @@ plainer style; no chart has texts that overlap or are cut off.
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from random import Random
 from typing import Any
 
@@ -18,7 +18,7 @@ from PIL import Image
 
 from belvedere.charts import plots
 from belvedere.charts.drawing import Drawing
-from belvedere.charts.elements import Box, ChartKind, Layout, Text
+from belvedere.charts.elements import Box, ChartKind, Layout, Point, Text
 from belvedere.charts.styles import Style
 from belvedere.charts.tables import Table
 
@@ -94,7 +94,8 @@ def _render(table: Table, kind: ChartKind, style: Style, rng: Random) -> Chart |
 
 
 def reads_well(layout: Layout, slanted: bool) -> bool:
-    """Whether all texts are within the picture and none lies over another, nor a legend over marks.
+    """Whether all texts are within the picture and none lies over another; nor a legend over marks,
+    or a value over a mark that is not its own.
 
     Args:
         layout: of the picture.
@@ -103,6 +104,8 @@ def reads_well(layout: Layout, slanted: bool) -> bool:
     if not all(_within(text.box, layout) for text in layout.texts):
         return False
     if any(_hides_mark(text, layout) for text in layout.texts if text.role == "legend"):
+        return False
+    if any(_struck_out(text.box, layout) for text in layout.texts if text.role == "value"):
         return False
     ticks = [text.box for text in layout.texts if text.role == "x tick"]
     if not slanted and any(_overlap(one, other, BLANK) for one, other in combinations(ticks, 2)):
@@ -123,6 +126,35 @@ def _hides_mark(text: Text, layout: Layout) -> bool:
         if any(left < x < right and top < y < bottom for x, y in mark.points):
             return True
     return False
+
+
+def _struck_out(box: Box, layout: Layout) -> bool:
+    """Whether a value's label lies over a line, or a bar; in stacks it is within its own."""
+    if layout.kind == "stacked bar":
+        return False
+    inner = (box[0] + TOUCHING, box[1] + TOUCHING, box[2] - TOUCHING, box[3] - TOUCHING)
+    for mark in layout.marks:
+        if mark.kind == "bar" and _overlap(box, mark.box):
+            return True
+        if mark.kind in ("line", "area") and any(
+            _crosses(one, other, inner) for one, other in pairwise(mark.points)
+        ):
+            return True
+    return False
+
+
+def _crosses(one: Point, other: Point, box: Box) -> bool:
+    """Whether the way from one point to another goes through a box (Liang and Barsky, 1984)."""
+    begin, end = 0.0, 1.0
+    for axis in (0, 1):
+        step, low, high = other[axis] - one[axis], box[axis] - one[axis], box[axis + 2] - one[axis]
+        if step == 0:
+            if low > 0 or high < 0:
+                return False
+            continue
+        enter, leave = sorted((low / step, high / step))
+        begin, end = max(begin, enter), min(end, leave)
+    return begin < end
 
 
 def _within(box: Box, layout: Layout) -> bool:

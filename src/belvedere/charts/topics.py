@@ -121,7 +121,7 @@ def _draw_topic(topic: dict[str, Any], rng: Random, limits: Limits) -> Table:
         decimals=decimals,
         whole=shares,
         topic=topic["topic"],
-        source=rng.choice(catalogue()["sources"]) if rng.random() < 0.5 else "",
+        source=_draw_source(topic["topic"], 0.5, rng),
         notes={"measure": topic["measure"]} if topic.get("series") in INSTANCES else {},
     )
 
@@ -227,6 +227,12 @@ def _draw_title(
     return title[0].upper() + title[1:]
 
 
+def _draw_source(topic: str, share: float, rng: Random) -> str:
+    """Who has published a table about a topic; with the probability ``share`` it is said."""
+    sources = catalogue()["sources"]
+    return rng.choice(sources["any"] + sources[topic]) if rng.random() < share else ""
+
+
 def _draw_pairs(rng: Random, limits: Limits) -> Table:
     """Two measures of the same things; every x is another one, so that rows can be told apart."""
     pair = rng.choice(catalogue()["pairs"])
@@ -249,5 +255,5 @@ def _draw_pairs(rng: Random, limits: Limits) -> Table:
         row_kind="number",
         decimals=pair["y_decimals"],
         topic=pair["topic"],
-        source=rng.choice(catalogue()["sources"]) if rng.random() < 0.3 else "",
+        source=_draw_source(pair["topic"], 0.3, rng),
     )
