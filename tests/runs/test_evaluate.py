@@ -62,6 +62,20 @@ def test_all_parts_groups_and_tables_of_chartqa_are_in_one_report(
     assert "| test_complex | reasoning | relaxed accuracy |" in capsys.readouterr().out
 
 
+def test_what_was_answered_before_a_damaged_picture_is_kept(
+    evaluate, reader_folder, divided, tmp_path, capsys
+):
+    picture = divided / "test_simple/png/1.png"
+    picture.write_bytes(picture.read_bytes()[:60])
+    with pytest.raises(SystemExit) as stopped:
+        evaluate(reader_folder, "chartqa", f"data.path={divided}", "data.eval_batch_size=1")
+    assert stopped.value.code == 2
+    assert "test_simple/png/1.png: the picture is damaged" in capsys.readouterr().err
+    (folder,) = (tmp_path / "runs/evaluate_chartqa").iterdir()
+    splits = [one["split"] for one in answers_of(folder)]
+    assert splits == ["test_complex"] * 4 + ["test_simple"] * 2
+
+
 def test_a_run_is_evaluated_as_it_was_tested(evaluate, run_reader, reader_folder, tmp_path):
     data = write_chartqa(tmp_path / "set")
     run = run_reader(

@@ -1,4 +1,4 @@
-"""Pictures that show no chart: blank pages, patterns, shapes, clouds, text, mosaics, scribbles.
+"""Pictures that show no chart: blank pages, patterns, shapes, clouds, texts, mosaics, scribbles.
 
 A reader that has only seen charts invents a table for anything. These are drawn while it is trained
 (each time anew, so nothing of them is stored), and each kind of `HELD_OUT` only when it is tested.
@@ -11,7 +11,9 @@ from random import Random
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from belvedere.charts.fonts import FAMILIES, MATPLOTLIB, font_file
 
 Size = tuple[int, int]
 Colour = tuple[int, int, int]
@@ -20,6 +22,8 @@ WORDS = (
     *("from", "his", "her", "that", "it", "were", "which", "had", "one", "their", "first", "new"),
     *("year", "city", "river", "house", "company", "team", "season", "school", "water", "small"),
 )
+# Those that are there without the fonts of charts, so that the pictures are the same everywhere.
+PAGE_FAMILIES = [name for name, family in FAMILIES.items() if family.package == MATPLOTLIB]
 
 
 def _colour(rng: Random, low: int = 0, high: int = 255) -> Colour:
@@ -77,14 +81,55 @@ def shapes(size: Size, rng: Random) -> Image.Image:
 
 
 def text_page(size: Size, rng: Random) -> Image.Image:
-    """Lines of words, as on a page of a book."""
-    picture = Image.new("RGB", size, _colour(rng, 235))
+    """Paragraphs as on a page of a book, in one of several fonts, often below a title."""
+    family = rng.choice(PAGE_FAMILIES)
+    return _page(size, rng, str(font_file(family)), str(font_file(family, bold=True)))
+
+
+def typed_page(size: Size, rng: Random) -> Image.Image:
+    """The same from a typewriter: letters of one width, as no chart has them."""
+    file = font_file(PAGE_FAMILIES[0]).with_name("DejaVuSansMono.ttf")
+    return _page(size, rng, str(file), str(file))
+
+
+def _page(size: Size, rng: Random, regular: str, bold: str) -> Image.Image:
+    picture = Image.new("RGB", size, _colour(rng, 225))
     draw = ImageDraw.Draw(picture)
-    ink, step = _colour(rng, 0, 90), rng.randint(10, 16)
-    for y in range(rng.randint(4, 20), size[1] - step, step):
-        words = [rng.choice(WORDS) for _ in range(size[0] // 24)]
-        indent = 20 if rng.random() < 0.2 else 6
-        draw.text((indent, y), " ".join(words), fill=ink)
+    ink, em, left = _colour(rng, 0, 90), rng.randint(8, 14), rng.randint(4, 24)
+    words, y = ImageFont.truetype(regular, em), rng.randint(4, 20)
+    if rng.random() < 0.5:
+        title = " ".join(rng.choices(WORDS, k=rng.randint(2, 5))).capitalize()
+        draw.text((left, y), title, ink, ImageFont.truetype(bold, em + rng.randint(1, 6)))
+        y += 2 * em + 6
+    step = em + rng.randint(2, 6)
+    right = size[0] - left
+    while y < size[1] - step:
+        end = right if rng.random() < 0.8 else rng.uniform(0.2, 0.9) * right
+        x: float = left + (12 if rng.random() < 0.15 else 0)
+        while True:
+            word = f"{rng.choice(WORDS)} " if rng.random() < 0.95 else f"{rng.randint(1, 2030)} "
+            if (after := x + draw.textlength(word, words)) > end:
+                break
+            draw.text((x, y), word, ink, words)
+            x = after
+        y += step if rng.random() < 0.85 else step + em
+    return picture
+
+
+def poster(size: Size, rng: Random) -> Image.Image:
+    """Large words across a patch of colour, as logos and covers have them."""
+    picture = shapes(size, rng) if rng.random() < 0.3 else Image.new("RGB", size, _colour(rng))
+    draw = ImageDraw.Draw(picture)
+    sides = [rng.uniform(0.1, 0.4) * side for side in (*size, *size)]
+    box = (sides[0], sides[1], size[0] - sides[2], size[1] - sides[3])
+    draw.rounded_rectangle(box, rng.randint(0, 30), fill=_colour(rng))
+    for _ in range(rng.randint(1, 3)):
+        family, em = rng.choice(PAGE_FAMILIES), rng.randint(12, 48)
+        lettering = ImageFont.truetype(str(font_file(family, rng.random() < 0.6)), em)
+        text = " ".join(rng.choices(WORDS, k=rng.randint(1, 2)))
+        text = rng.choice([text.upper(), text.title(), text])
+        at = (rng.uniform(-0.05, 0.5) * size[0], rng.uniform(0, 0.8) * size[1])
+        draw.text(at, text, _colour(rng), lettering)
     return picture
 
 
@@ -120,11 +165,13 @@ SEEN: dict[str, Callable[[Size, Random], Image.Image]] = {
     "noise": noise,
     "shapes": shapes,
     "text page": text_page,
+    "poster": poster,
     "clouds": clouds,
 }
 HELD_OUT: dict[str, Callable[[Size, Random], Image.Image]] = {
     "mosaic": mosaic,
     "scribbles": scribbles,
+    "typed page": typed_page,
 }
 
 

@@ -18,6 +18,7 @@ from belvedere.charts.tasks import TaskName
 from belvedere.data.charts import ChartDataModule
 from belvedere.errors import BadInput
 from belvedere.metrics.chart_baselines import answered_blindly
+from belvedere.metrics.chart_tasks import Answered
 from belvedere.runs.callbacks import progress
 from belvedere.runs.chart_answers import (
     Outcome,
@@ -87,6 +88,7 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         notes,
         {name: partial(make, model=rival, tokenizer=own) for name, (own, rival) in rivals.items()},
         config.another_chart,
+        lambda answers: write_answers(answers, run_dir / "answers.jsonl"),
     )
     report = {
         "experiment": config.name,
@@ -104,8 +106,6 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         },
         "notes": notes,
     }
-    answers = {split: outcome.answered for split, outcome in outcomes.items()}
-    write_answers(answers, run_dir / "answers.jsonl")
     write_evaluation(report, run_dir, pages.files)
     link_latest(config)
     return report
@@ -225,6 +225,7 @@ def answered(
     notes: list[str],
     rivals: Mapping[str, Callable[[], UniChartModule]],
     another_chart: bool,
+    keep: Callable[[Mapping[str, Sequence[Answered]]], None],
 ) -> dict[str, Outcome]:
     """The answers of the reader and of its baselines, by split.
 
@@ -235,6 +236,8 @@ def answered(
         notes: says at the end which sets have no training charts to take typical answers from.
         rivals: other readers, likewise.
         another_chart: whether everything is also asked about another chart's picture.
+        keep: gets all of the reader's answers so far, by split, after each split and before an
+            error, as of a damaged picture, goes on.
     """
     guesses: dict[str, dict[TaskName, str]] = {}
     outcomes: dict[str, Outcome] = {}
@@ -249,7 +252,11 @@ def answered(
             trainer.test(other, datamodule=one.rivals[rival], verbose=False)
             others[rival] = other.answered
         module = make()
-        trainer.test(module, datamodule=one.datamodule, verbose=False)
+        try:
+            trainer.test(module, datamodule=one.datamodule, verbose=False)
+        finally:
+            before = {split: outcome.answered for split, outcome in outcomes.items()}
+            keep(before | {one.split: before.get(one.split, []) + module.answered})
         with at_work(trainer, module):
             blank = answer_blank(module, one.datamodule)
             elsewhere = answer_elsewhere(module, one.datamodule) if another_chart else []
