@@ -19,7 +19,7 @@ from belvedere.runs.chart_answers import answer_blank
 from belvedere.unichart.config import ChartModelConfig, DecoderConfig, EncoderConfig
 from belvedere.unichart.generation import Answers
 from belvedere.unichart.model import ChartModel
-from belvedere.unichart.module import Asked, UniChartModule, over_processes
+from belvedere.unichart.module import Asked, UniChartModule
 from belvedere.unichart.reading import LetterHead
 
 TASKS = {"texts": 1, "table": 1, "elements": 1, "reasoning": 1, "open": 1, "summary": 1}
@@ -190,19 +190,6 @@ def test_a_long_question_leaves_room_for_its_answer(data: ChartCorpusDataModule)
     batch = {**batch, "examples": [one], "picture": torch.tensor([0])}
     answered = module(data, new_tokens=100).eval().answer(batch)
     assert answered[0].question == one.question
-
-
-def test_sums_of_processes_are_put_together(tmp_path: Path) -> None:
-    sums = {"table": torch.tensor([1.0, 2.0]), "open": torch.tensor([3.0, 4.0])}
-    assert over_processes(sums) is sums
-    store = torch.distributed.FileStore(str(tmp_path / "store"), 1)
-    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
-    try:
-        found = over_processes(sums)
-    finally:
-        torch.distributed.destroy_process_group()
-    assert found.keys() == sums.keys()
-    assert all(torch.equal(found[name], sums[name]) for name in sums)
 
 
 def test_the_letters_loss_is_the_weighted_mean() -> None:

@@ -16,6 +16,7 @@ from belvedere.errors import BadInput
 from belvedere.method import MethodModule
 from belvedere.metrics.language import SubModelQuality
 from belvedere.optimisation import Optimisation
+from belvedere.processes import losses_of_all
 from belvedere.submodels.backbone import (
     decoder_inputs,
     head_weight_of,
@@ -152,13 +153,12 @@ class BalconyModule(MethodModule):
             teacher_head=head_weight_of(self.backbone),
             **asdict(self.distillation),
         )
+        losses = losses_of_all(losses)
         loss = losses.loss
         if self.trained == "unfrozen":
             head = head_weight_of(self.backbone)
-            loss = (
-                loss
-                + head_losses([teacher], head, batch["labels"], kl_weight=0.0, ce_weight=1.0).loss
-            )
+            own = head_losses([teacher], head, batch["labels"], kl_weight=0.0, ce_weight=1.0)
+            loss = loss + losses_of_all(own).loss
         self.log("train/loss", loss.detach(), prog_bar=True)
         for i, name in enumerate(self.names):
             self.log(f"train/kl_to_full/{name}", losses.kl[i])

@@ -15,6 +15,7 @@ from belvedere.layerskip.schedule import (
 from belvedere.method import TrainedCopyModule
 from belvedere.metrics.language import SubModelQuality
 from belvedere.optimisation import Optimisation
+from belvedere.processes import losses_of_all
 from belvedere.submodels.backbone import (
     head_weight_of,
     layers_of,
@@ -70,6 +71,7 @@ class LayerSkipModule(TrainedCopyModule):
             kl_weight=0.0,
             ce_weight=1.0,
         )
+        losses = losses_of_all(losses)
         self.log("train/loss", losses.loss.detach(), prog_bar=True)
         self.log("train/loss/full", losses.ce[-1])
         return losses.loss

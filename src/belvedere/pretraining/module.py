@@ -5,6 +5,7 @@ from transformers import PreTrainedModel
 
 from belvedere.method import MethodModule
 from belvedere.optimisation import Optimisation
+from belvedere.processes import losses_of_all
 from belvedere.submodels.backbone import (
     head_weight_of,
     num_layers_of,
@@ -38,6 +39,7 @@ class PretrainModule(MethodModule):
         losses = head_losses(
             hidden, head_weight_of(self.backbone), batch["labels"], kl_weight=0.0, ce_weight=1.0
         )
+        losses = losses_of_all(losses)
         self.log("train/loss", losses.loss.detach(), prog_bar=True)
         return losses.loss
 

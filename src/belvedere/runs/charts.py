@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from belvedere.data.charts import ChartDataModule
 from belvedere.errors import BadInput
 from belvedere.metrics.chart_baselines import answered_blindly
+from belvedere.processes import gathered
 from belvedere.runs.callbacks import StepClock
 from belvedere.runs.chart_answers import (
     Outcome,
@@ -39,7 +40,7 @@ from belvedere.submodels.backbone import sha256_of_weights
 from belvedere.unichart.config import ChartModelConfig
 from belvedere.unichart.loading import Reader, save_reader
 from belvedere.unichart.model import ChartModel
-from belvedere.unichart.module import UniChartModule, gathered
+from belvedere.unichart.module import UniChartModule
 
 
 def train(config: DictConfig) -> dict[str, Any]:

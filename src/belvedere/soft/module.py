@@ -7,6 +7,7 @@ from transformers import PreTrainedModel
 
 from belvedere.method import MethodModule
 from belvedere.optimisation import Optimisation
+from belvedere.processes import losses_of_all
 from belvedere.soft.schedule import Sorting
 from belvedere.submodels.backbone import (
     head_weight_of,
@@ -69,6 +70,7 @@ class SoFTModule(MethodModule):
             weights=self.sorting.weights_of(chosen, depths),
             temperature=self.sorting.temperature,
         )
+        losses = losses_of_all(losses)
         self.log("train/loss", losses.loss.detach(), prog_bar=True)
         for depth, ce in zip(chosen, losses.ce, strict=True):
             self.log(f"train/loss/{'full' if depth == self.layers else f'exit_{depth}'}", ce)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -18,6 +18,7 @@ from belvedere.data.pictures import normalised
 from belvedere.errors import BadInput
 from belvedere.metrics.chart_tasks import Answered
 from belvedere.optimisation import Optimisation
+from belvedere.processes import losses_of_all, sums_of_all
 from belvedere.submodels.backbone import num_layers_of, validate_depths
 from belvedere.submodels.losses import HeadLosses, head_losses
 from belvedere.submodels.speed import now
@@ -25,28 +26,6 @@ from belvedere.unichart.generation import Answers
 from belvedere.unichart.guidance import Guidance
 from belvedere.unichart.model import ChartModel
 from belvedere.unichart.reading import PhaseHead
-
-T = TypeVar("T")
-
-
-def gathered(found: list[T]) -> list[T]:
-    """What all processes of a run have found, which share the charts out between them."""
-    if not torch.distributed.is_initialized():
-        return found
-    parts: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, found)
-    return [one for part in parts for one in part]
-
-
-def over_processes(sums: dict[Any, Tensor]) -> dict[Any, Tensor]:
-    """Sums of all processes of a run, which may have met with different tasks."""
-    parts = gathered([sums])
-    if len(parts) == 1:
-        return parts[0]
-    return {
-        name: torch.stack([part[name] for part in parts if name in part]).sum(0)
-        for name in {name: None for part in parts for name in part}
-    }
 
 
 @dataclass(frozen=True)
@@ -183,7 +162,7 @@ class UniChartModule(LightningModule):
             if self.guidance_weight:
                 guidance = Guidance(self.model.decoder, self.model.axis)
             states = self.model.encode(pixels, details)
-            answers = self._losses(states, batch, guidance)
+            answers = losses_of_all(self._losses(states, batch, guidance))
             losses.append(answers.loss)
             if guidance is not None:
                 loss, share = guidance.loss()
@@ -335,7 +314,7 @@ class UniChartModule(LightningModule):
         Under the task's name is that of the full reader, under ``TASK/exit_N`` that of depth N.
         """
         found = {}
-        for task, sums in sorted(over_processes(self.sums).items()):
+        for task, sums in sorted(sums_of_all(self.sums).items()):
             *losses, count = sums.tolist()
             for depth, loss in zip(self.depths, losses, strict=True):
                 name = task if depth == self.layers else f"{task}/{self.name_of(depth)}"
@@ -346,7 +325,7 @@ class UniChartModule(LightningModule):
     def share_of_letters(self) -> float | None:
         """The share of letters that the auxiliary head named right since the last call."""
         counts = torch.tensor(self.letters_read, dtype=torch.float64)
-        read, there = over_processes({"letters": counts})["letters"].tolist()
+        read, there = sums_of_all({"letters": counts})["letters"].tolist()
         self.letters_read = (0, 0)
         return read / there if there else None
 
