@@ -1,6 +1,7 @@
 """Trains a chart reader, lets it answer, and reports each task beside its baselines."""
 
 import time
+from functools import partial
 from typing import Any
 
 import lightning
@@ -25,6 +26,7 @@ from belvedere.runs.chart_answers import (
 from belvedere.runs.chart_figures import ChartPages
 from belvedere.runs.chart_report import write_report
 from belvedere.runs.chart_submodels import row_of, speed_in_test, submodel_rows
+from belvedere.runs.sharding import whole
 from belvedere.runs.training import (
     build_trainer,
     check_machine,
@@ -53,10 +55,12 @@ def train(config: DictConfig) -> dict[str, Any]:
     tokenizer = reader.tokenizer()
     model = reader.load(len(tokenizer))
     datamodule = data_for(model.config, tokenizer, config.data)
-    module: UniChartModule = instantiate(config.model, model=model.train(), tokenizer=tokenizer)
+    made = partial(instantiate, config.model, tokenizer=tokenizer)
+    module: UniChartModule = made(model=model.train())
+    guided = (model.axis, model.places, model.phases)
     for head, weight in (
         (model.letters, module.letters_weight),
-        (model.axis, module.guidance_weight),
+        *((one, module.guidance_weight) for one in guided),
     ):
         if head is not None and not weight:
             head.requires_grad_(False)  # several processes wait for all gradients there are
@@ -82,6 +86,11 @@ def train(config: DictConfig) -> dict[str, Any]:
         for name, loss in trainer.callback_metrics.items()
         if name.startswith("validation/loss/")
     }
+    remaining = whole(trainer, module, lambda: made(model=reader.load(len(tokenizer))), config)
+    if remaining is None:
+        return {}
+    trainer, module = remaining
+    model = module.model
     trainer.test(module, datamodule=datamodule, verbose=False)
     speed = speed_in_test(module) if module.answered else (0.0, 0.0)
     for depth, found in module.answered_by_depth.items():

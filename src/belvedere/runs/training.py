@@ -5,6 +5,7 @@ import logging
 import os
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -27,6 +28,7 @@ from belvedere.runs.entry import GO_ON
 from belvedere.runs.positions import KlByPosition
 from belvedere.runs.precision import chosen_precision
 from belvedere.runs.report import write_report
+from belvedere.runs.sharding import whole
 from belvedere.runs.stops import Checkpoints, FiniteLoss
 from belvedere.submodels.backbone import num_layers_of, sha256_of_weights
 from belvedere.submodels.loading import Backbone
@@ -49,7 +51,8 @@ def train(config: DictConfig) -> dict[str, Any]:
     tokenizer = backbone.tokenizer()
     datamodule = instantiate(config.data, tokenizer=tokenizer)
     model = backbone.load()
-    module = instantiate(config.model, backbone=model)
+    made = partial(instantiate, config.model)
+    module = made(backbone=model)
     run_dir = open_run(config)
     link_latest(config)
     clock, samples = StepClock(), TextSamples(tokenizer, list(config.samples))
@@ -57,6 +60,10 @@ def train(config: DictConfig) -> dict[str, Any]:
     trainer = build_trainer(config, run_dir, [clock, samples, DepthFigure(), answers, positions])
     start = time.perf_counter()
     fit(trainer, module, datamodule, config)
+    remaining = whole(trainer, module, lambda: made(backbone=backbone.load()), config)
+    if remaining is None:
+        return {}
+    trainer, module = remaining
     trainer.test(module, datamodule=datamodule, verbose=False)
     rows = submodel_rows(module, config)
     for row in rows:
@@ -67,9 +74,9 @@ def train(config: DictConfig) -> dict[str, Any]:
         "backbone": {
             "name": backbone.name,
             "layers": num_layers_of(module.backbone),
-            "parameters": sum(p.numel() for p in model.parameters()),
+            "parameters": sum(p.numel() for p in module.backbone.parameters()),
             "sha256_before": module.backbone_hash,
-            "sha256_after": sha256_of_weights(model),
+            "sha256_after": sha256_of_weights(module.backbone),
         },
         "submodels": rows,
         "kl_by_position": positions.found,
