@@ -145,7 +145,7 @@ def test_questions_that_are_cut_are_told(data: ChartCorpusDataModule) -> None:
     reader = module(data).eval()
     batch = next(iter(data.test_dataloader()))
     first, *others = batch["examples"]
-    long = replace(first, question="How many bars are there? " * 300)
+    long = first._replace(question="How many bars are there? " * 300)
     found = reader.answer(batch | {"examples": [long, *others]})
     assert [one.cut for one in found] == [True] + [False] * len(others)
 
@@ -186,7 +186,7 @@ def test_sizes_and_weights_that_cannot_be_are_refused(
 
 def test_a_long_question_leaves_room_for_its_answer(data: ChartCorpusDataModule) -> None:
     batch = next(iter(data.test_dataloader()))
-    one = replace(batch["examples"][0], task="reasoning", question="Which bar is it? " * 200)
+    one = batch["examples"][0]._replace(task="reasoning", question="Which bar is it? " * 200)
     batch = {**batch, "examples": [one], "picture": torch.tensor([0])}
     answered = module(data, new_tokens=100).eval().answer(batch)
     assert answered[0].question == one.question

@@ -7,10 +7,9 @@ reason, answer openly and summarise.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from belvedere.charts.places import (
     UNSEEN,
@@ -48,9 +47,10 @@ LENGTHS = {"short": "short", "medium": "", "long": "long"}
 """What the prompt of a summary says of its level of detail."""
 
 
-@dataclass(frozen=True)
-class Example:
+class Example(NamedTuple):
     """One task about one picture.
+
+    A tuple, as Lightning looks into batches, and refuses dataclasses that are frozen.
 
     Attributes:
         task: which.

@@ -6,7 +6,7 @@ encoded once for all of them.
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import nan
 from random import Random
 from typing import Any, get_args
@@ -102,7 +102,7 @@ def without_chart(chart: Chart, kind: str, size: tuple[int, int], rng: Random) -
         rng: of what it shows.
     """
     examples = [
-        replace(example, answer=NO_CHART, accepted=(), looks=()) for example in chart.examples
+        example._replace(answer=NO_CHART, accepted=(), looks=()) for example in chart.examples
     ]
     return Chart(
         draw_not_chart(kind, size, rng), f"{kind} in place of {chart.where}", examples, kind
@@ -167,7 +167,7 @@ class ChartRows(Dataset[ChartRow]):
         return ChartRow(
             pixels=page.pixels,
             # Their looks are among the tensors, and would travel between processes for nothing.
-            examples=[replace(example, looks=()) for example in chart.examples],
+            examples=[example._replace(looks=()) for example in chart.examples],
             ids=[(prompt, answer) for prompt, answer, _, _ in texts],
             looks=[[look.moved(page.place) for look in looks] for _, _, looks, _ in texts],
             steps=[
