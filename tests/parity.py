@@ -9,7 +9,6 @@ float32 numbers are added up.
 
 import argparse
 import contextlib
-import json
 import multiprocessing
 import os
 import runpy
@@ -23,6 +22,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+from kills import OPTIONS, PROJECT
 from lightning.pytorch.strategies import FSDPStrategy
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -32,7 +32,6 @@ from belvedere.unichart.config import ChartModelConfig, DecoderConfig, EncoderCo
 from belvedere.unichart.loading import Reader, save_reader
 from belvedere.unichart.model import ChartModel
 
-PROJECT = Path(__file__).resolve().parents[1]
 PROCESSES = 2
 STRATEGIES = {
     "ddp": ["trainer.strategy=ddp"],
@@ -65,13 +64,11 @@ class Run:
         folder: of the run.
         losses: of each training step.
         scalars: all that TensorBoard shows at the end, by name.
-        report: of the run.
     """
 
     folder: Path
     losses: list[float]
     scalars: dict[str, float]
-    report: dict[str, Any]
 
     def weights(self) -> dict[str, torch.Tensor]:
         """What was trained, as it ships."""
@@ -131,7 +128,6 @@ def read(folder: Path) -> Run:
         folder,
         [event.value for event in scalars["train/loss"]],
         {name: found[-1].value for name, found in scalars.items()},
-        json.loads((folder / "report.json").read_text()),
     )
 
 
@@ -160,14 +156,9 @@ def relative(one: float, other: float) -> float:
     return abs(one - other) / max(abs(one), abs(other), 0.01)
 
 
-SMALL = [
-    "trainer.max_steps=8", "trainer.val_check_interval=4", "checkpoint_every=4",
-]  # fmt: skip
-LANGUAGE = ["data.sequence_length=64", "samples=[]",
-            "speed={prompt_tokens: 8, new_tokens: 2, repeats: 1}"]  # fmt: skip
+SMALL = ["trainer.max_steps=8", "trainer.val_check_interval=4", "checkpoint_every=4"]
 EXPERIMENTS = {
-    "balcony_llama3": LANGUAGE,
-    "soft_llama2_alpaca": [*LANGUAGE, "data.new_tokens=4"],
+    **OPTIONS,
     "unichart_pretrain": ["model.new_tokens=8", "data.eval_charts=4", "model.guidance_weight=0",
                           "model.letters_weight=0", "data.letters=false",
                           "model.optimisation.lr=1e-3"],

@@ -57,10 +57,10 @@ def train(config: DictConfig) -> dict[str, Any]:
     datamodule = data_for(model.config, tokenizer, config.data)
     made = partial(instantiate, config.model, tokenizer=tokenizer)
     module: UniChartModule = made(model=model.train())
-    guided = (model.axis, model.places, model.phases)
     for head, weight in (
         (model.letters, module.letters_weight),
-        *((one, module.guidance_weight) for one in guided),
+        (model.axis, module.guidance_weight),
+        (model.phases, module.guidance_weight),
     ):
         if head is not None and not weight:
             head.requires_grad_(False)  # several processes wait for all gradients there are
@@ -136,6 +136,7 @@ def train(config: DictConfig) -> dict[str, Any]:
                 },
                 trainer.global_step,
             )
+            logger.finalize("success")
         folder = run_dir / "checkpoints" / "model"
         save_reader(model, folder)
         tokenizer.save_pretrained(folder)
