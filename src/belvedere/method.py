@@ -1,4 +1,4 @@
-"""What the LightningModules of the methods share: quality at each depth, and the optimiser."""
+"""What the LightningModules share: the optimiser, and of the methods the quality at each depth."""
 
 from abc import abstractmethod
 from typing import Any, cast
@@ -17,7 +17,36 @@ from belvedere.submodels.losses import HeadLosses
 from belvedere.submodels.views import submodel
 
 
-class MethodModule(LightningModule):
+class OptimisedModule(LightningModule):
+    """Trains what is not frozen, on one process or on several that share the weights out.
+
+    Args:
+        optimisation: optimiser and schedule.
+    """
+
+    def __init__(self, optimisation: Optimisation) -> None:
+        super().__init__()
+        self.optimisation = optimisation
+
+    def configure_optimizers(self) -> Any:
+        """The optimiser and its schedule over all steps of the run, for what is not frozen."""
+        steps = int(self.trainer.estimated_stepping_batches)
+        return self.optimisation.build(self, steps)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as the trainer says; where FSDP shares the gradients out, by FSDP's own norm."""
+        if isinstance(self.trainer.strategy, FSDPStrategy) and gradient_clip_val:
+            cast(Any, self.trainer.model).clip_grad_norm_(gradient_clip_val)
+            return
+        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+
+class MethodModule(OptimisedModule):
     """Trains sub-models of a backbone, and measures each of them beside a full model.
 
     Args:
@@ -34,10 +63,9 @@ class MethodModule(LightningModule):
     def __init__(
         self, backbone: PreTrainedModel, optimisation: Optimisation, names: list[str]
     ) -> None:
-        super().__init__()
+        super().__init__(optimisation)
         self.backbone_hash = "" if backbone.device.type == "meta" else sha256_of_weights(backbone)
         self.backbone = backbone
-        self.optimisation = optimisation
         self.names = names
         self.quality = SubModelQuality(names)
         self.results: dict[str, dict[str, float]] = {}
@@ -76,23 +104,6 @@ class MethodModule(LightningModule):
         """Keep the quality on the test split for the report, and log it."""
         self.results = self.measured()
         self.log_dict(logged("test", self.results), rank_zero_only=True)
-
-    def configure_optimizers(self) -> Any:
-        """The optimiser and its schedule over all steps of the run, for what is not frozen."""
-        steps = int(self.trainer.estimated_stepping_batches)
-        return self.optimisation.build(self, steps)
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        """Clip as the trainer says; where FSDP shares the gradients out, by FSDP's own norm."""
-        if isinstance(self.trainer.strategy, FSDPStrategy) and gradient_clip_val:
-            cast(Any, self.trainer.model).clip_grad_norm_(gradient_clip_val)
-            return
-        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
 
 class TrainedCopyModule(MethodModule):

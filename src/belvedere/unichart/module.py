@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -16,6 +15,7 @@ from belvedere.data.charts import SHORTEST
 from belvedere.data.loading import check_sizes
 from belvedere.data.pictures import normalised
 from belvedere.errors import BadInput
+from belvedere.method import OptimisedModule
 from belvedere.metrics.chart_tasks import Answered
 from belvedere.optimisation import Optimisation
 from belvedere.processes import losses_of_all, sums_of_all
@@ -47,7 +47,7 @@ class Asked:
     cut: list[bool]
 
 
-class UniChartModule(LightningModule):
+class UniChartModule(OptimisedModule):
     """The answers' cross-entropy over all tasks; for small models also the letters of the picture.
 
     With ``depths`` the decoder is fine-tuned sorted (arXiv 2309.08968, equation 2): the loss is the
@@ -91,13 +91,12 @@ class UniChartModule(LightningModule):
         new_tokens: dict[TaskName, int] | int = 256,
         depths: Sequence[int] = (),
     ) -> None:
-        super().__init__()
+        super().__init__(optimisation)
         self.layers = num_layers_of(model.decoder)
         early = [depth for depth in depths if depth != self.layers]
         self.early = validate_depths(early, self.layers) if early else ()
         self.model = model
         self.tokenizer = tokenizer
-        self.optimisation = optimisation
         self.letters_weight = letters_weight
         self.guidance_weight = guidance_weight
         self.length_groups = length_groups
@@ -415,8 +414,3 @@ class UniChartModule(LightningModule):
     def limit(self, task: TaskName) -> int:
         """The longest answer that is generated, in tokens."""
         return self.new_tokens if isinstance(self.new_tokens, int) else self.new_tokens[task]
-
-    def configure_optimizers(self) -> Any:
-        """The optimiser and its schedule over all steps of the run."""
-        steps = int(self.trainer.estimated_stepping_batches)
-        return self.optimisation.build(self, steps)
