@@ -4,7 +4,7 @@
 
 The two processes share each batch of the one, by DDP and by FSDP over gloo, as `torchrun` starts
 them. Losses, metrics and weights have to be those of the single process but for the order in which
-float32 numbers are added up.
+float32 numbers are added up. From the middle, the run of each goes on as the other's.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import contextlib
 import multiprocessing
 import os
 import runpy
+import shutil
 import socket
 import sys
 import tempfile
@@ -62,12 +63,12 @@ class Run:
 
     Attributes:
         folder: of the run.
-        losses: of each training step.
+        losses: by training step, the last time that it was made.
         scalars: all that TensorBoard shows at the end, by name.
     """
 
     folder: Path
-    losses: list[float]
+    losses: dict[int, float]
     scalars: dict[str, float]
 
     def weights(self) -> dict[str, torch.Tensor]:
@@ -126,7 +127,7 @@ def read(folder: Path) -> Run:
     scalars = {name: events.Scalars(name) for name in events.Tags()["scalars"]}
     return Run(
         folder,
-        [event.value for event in scalars["train/loss"]],
+        {event.step: event.value for event in scalars["train/loss"]},
         {name: found[-1].value for name, found in scalars.items()},
     )
 
@@ -140,7 +141,7 @@ def differences(one: Run, other: Run) -> dict[str, float]:
     own, others = one.weights(), other.weights()
     assert own.keys() == others.keys()
     return {
-        "losses": max(map(relative, one.losses, other.losses)),
+        "losses": max(relative(loss, other.losses[step]) for step, loss in one.losses.items()),
         "metrics": max(relative(value, other.scalars[name]) for name, value in metrics.items()),
         "weights": float((flat(own) - flat(others)).norm() / flat(own).norm()),
     }
@@ -156,7 +157,21 @@ def relative(one: float, other: float) -> float:
     return abs(one - other) / max(abs(one), abs(other), 0.01)
 
 
-SMALL = ["trainer.max_steps=8", "trainer.val_check_interval=4", "checkpoint_every=4"]
+def copy_halfway(run: Run, folder: Path) -> None:
+    """Copy a run as it was in the middle, into the folder of another that goes on with it."""
+    whole = folder / "run"
+    shutil.copytree(run.folder, whole, symlinks=True)
+    checkpoints = whole / "checkpoints"
+    shutil.rmtree(checkpoints / "model")
+    for last in (checkpoints / "last.ckpt", checkpoints / f"step={STEPS}.ckpt"):
+        last.unlink()
+
+
+STEPS = 8
+SMALL = [
+    f"trainer.max_steps={STEPS}", f"trainer.val_check_interval={STEPS // 2}",
+    f"checkpoint_every={STEPS // 2}",
+]  # fmt: skip
 EXPERIMENTS = {
     **OPTIONS,
     "unichart_pretrain": ["model.new_tokens=8", "data.eval_charts=4", "model.guidance_weight=0",
@@ -194,16 +209,24 @@ def main() -> None:
             command = [f"experiment={experiment}", *SMALL, *EXPERIMENTS[experiment], *args.options]
             if experiment == "unichart_pretrain":
                 command.append(f"init={donut_like(Path(folder, 'reader'))}")
-            alone = run(Path(folder, experiment, "alone"), [*command, "data.batch_size=8"])
+            batch = "data.batch_size=8"
+            part = f"data.batch_size={8 // PROCESSES}"
+            alone = run(Path(folder, experiment, "alone"), [*command, batch])
             for name in args.strategies:
-                shared = run(
-                    Path(folder, experiment, name),
-                    [*command, f"data.batch_size={8 // PROCESSES}", *STRATEGIES[name]], PROCESSES,
-                )  # fmt: skip
-                found = differences(alone, shared)
-                worst = max(worst, *found.values())
-                told = ", ".join(f"{what} {value:.1e}" for what, value in found.items())
-                print(f"{experiment}, {name}: {told}", flush=True)
+                shared = Path(folder, experiment, name)
+                runs = {name: run(shared, [*command, part, *STRATEGIES[name]], PROCESSES)}
+                for title, before, options, world in (
+                    (f"{name}, then alone", runs[name], [batch], 1),
+                    (f"alone, then {name}", alone, [part, *STRATEGIES[name]], PROCESSES),
+                ):
+                    there = Path(folder, experiment, title.replace(", ", "_").replace(" ", "_"))
+                    copy_halfway(before, there)
+                    runs[title] = run(there, [*command, *options, "resume=true"], world)
+                for title, found in runs.items():
+                    differing = differences(alone, found)
+                    worst = max(worst, *differing.values())
+                    told = ", ".join(f"{what} {value:.1e}" for what, value in differing.items())
+                    print(f"{experiment}, {title}: {told}", flush=True)
     sys.exit(worst > TOLERANCE)
 
 

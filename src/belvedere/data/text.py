@@ -1,12 +1,13 @@
 """The LightningDataModule for language-model training: packed rows of text."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, get_worker_info
 from torchdata.stateful_dataloader import StatefulDataLoader
 from transformers import PreTrainedTokenizerBase
 
@@ -16,7 +17,10 @@ from belvedere.data.packing import WINDOW, pack
 from belvedere.data.records import Record, find_files
 from belvedere.data.sources import by_split, load_hub
 from belvedere.data.token_cache import Tokens, encode, share_of, tokenised
-from belvedere.errors import BadInput
+from belvedere.errors import BadInput, first_line
+
+PAUSES = (1, 4, 16, 64)
+"""Seconds before a broken stream is opened again, each time that this fails."""
 
 
 class TextDataModule(PackedDataModule):
@@ -212,25 +216,67 @@ class StreamedRows(IterableDataset[Batch]):
         self.empty = state["empty"]
 
     def __iter__(self) -> Iterator[Batch]:
-        """Endless rows: the stream begins anew when it ends."""
-        stream = self._open_share()
-        skip = self._emitted
-        if self._window_state is not None:
-            stream.load_state_dict(self._window_state)
+        """Endless rows: the stream begins anew when it ends.
+
+        A worker has none where the stream has fewer files than there are workers.
+
+        Raises:
+            BadInput: the stream breaks off for good, or has nothing for this process.
+        """
+        begin, skip = self._window_state, self._emitted
         while True:
-            self._window_state = stream.state_dict()
-            records = iter(stream)
-            exhausted = False
-            while not exhausted:
-                texts, exhausted = self._window(records)
+            rows = 0
+            for self._window_state, texts in self._windows(begin):
                 for number, row in enumerate(self._packed(texts)):
+                    rows += 1
                     if number >= skip:
                         self._emitted = number + 1
                         yield row
                 skip = self._emitted = 0
-                self._window_state = stream.state_dict()
-            # Opened anew: a stream that was resumed would begin where it was resumed.
-            stream = self._open_share()
+            if not rows and begin is None:
+                if get_worker_info() is not None:
+                    return
+                raise BadInput(
+                    "the set has no documents for one of the processes",
+                    where=f"data.hub={self.module.hub}",
+                    remedy="train on fewer processes",
+                )
+            begin = None
+
+    def _windows(self, state: Any) -> Iterator[tuple[Any, list[str]]]:
+        """What the stream has from a state on, window by window, each with the state before it.
+
+        ``datasets`` tries again where a connection is lost for a moment. Where that does not help,
+        the window is read anew after a while, from its beginning.
+        """
+        pauses = iter(PAUSES)
+        records: Iterator[dict[str, Any]] | None = None
+        while True:
+            try:
+                if records is None:
+                    stream = self._open_share()
+                    if state is not None:
+                        stream.load_state_dict(state)
+                    records = iter(stream)
+                texts, empty, exhausted = self._window(records)
+            except Exception as error:  # of the hub, the network, or the set's own form
+                pause = next(pauses, None)
+                if pause is None:
+                    raise BadInput(
+                        f"the stream broke off ({first_line(error)})",
+                        where=f"data.hub={self.module.hub}",
+                        remedy="once it is there again, continue by the same command and "
+                        "resume=true",
+                    ) from error
+                records = None
+                time.sleep(pause)
+                continue
+            pauses = iter(PAUSES)
+            self.empty += empty
+            yield state, texts
+            if exhausted:
+                return
+            state = stream.state_dict()
 
     def _open_share(self) -> Any:
         """The part of the stream that this process trains on, from its beginning."""
@@ -240,17 +286,19 @@ class StreamedRows(IterableDataset[Batch]):
         stream = self.module.open_stream()
         return split_dataset_by_node(stream, rank, world) if world > 1 else stream
 
-    def _window(self, records: Iterator[dict[str, Any]]) -> tuple[list[str], bool]:
+    def _window(self, records: Iterator[dict[str, Any]]) -> tuple[list[str], int, bool]:
+        """The next texts to train on, how many were empty, and whether there are no more."""
         texts: list[str] = []
+        empty = 0
         for record in records:
             text = record[self.module.text_column]
             if not isinstance(text, str) or not text.strip():
-                self.empty += 1
+                empty += 1
             elif share_of(text) >= self.module.held_out:
                 texts.append(text)
             if len(texts) == WINDOW // 8:
-                return texts, False
-        return texts, True
+                return texts, empty, False
+        return texts, empty, True
 
     def _packed(self, texts: list[str]) -> Iterator[Batch]:
         if not texts:
