@@ -1,11 +1,14 @@
 """Runs that end early: signals, kills, losses that are no numbers, workers that die."""
 
+import errno
 import json
 import math
 import os
+import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from safetensors.torch import load_file
 
 from belvedere.balcony import BalconyModule
 from belvedere.data.packed import PackedRows
+from belvedere.runs.entry import GO_ON
 
 KILLS = Path(__file__).resolve().parents[1] / "kills.py"
 EXITS = ["model.exits.depths=[1]"]
@@ -160,6 +164,58 @@ def test_a_worker_that_dies_is_one_line(run, monkeypatch, capfd):
     assert stopped.value.code == 2
     (line,) = [one for one in capfd.readouterr().err.splitlines() if one.startswith("error")]
     assert "data.num_workers: a process that makes batches has died" in line
+
+
+def test_a_disk_that_fills_up_is_one_line(run, tmp_path, capfd):
+    run("balcony_llama3", *EXITS, f"run_dir={tmp_path / 'first'}")  # and keeps the tokens
+    steps = ["trainer.max_steps=40", "checkpoint_every=100", "trainer.log_every_n_steps=1"]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6000, before[1]))
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            run("balcony_llama3", *EXITS, *steps)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert stopped.value.code == 2
+    (line,) = capfd.readouterr().err.strip().splitlines()[-1:]
+    assert line == f"error: File too large; free some space; {GO_ON}"
+    (events,) = (tmp_path / "runs/balcony_llama3/latest").glob("events*")
+    assert events.stat().st_size == 6000
+
+
+def test_a_folder_that_is_read_only_is_one_line(run, tmp_path, monkeypatch, capfd):
+    usual = os.makedirs
+
+    def read_only(name, *args, **kwargs):
+        if "elsewhere" in str(name):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(name))
+        return usual(name, *args, **kwargs)
+
+    monkeypatch.setattr(os, "makedirs", read_only)
+    monkeypatch.setattr(os, "mkdir", read_only)
+    with pytest.raises(SystemExit) as stopped:
+        run("balcony_llama3", *EXITS, f"run_dir={tmp_path / 'elsewhere'}")
+    assert stopped.value.code == 2
+    assert "elsewhere: Read-only file system; choose another" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("seconds", [-86_400, 86_400])
+def test_a_clock_that_jumps_changes_nothing(run, monkeypatch, tmp_path, seconds):
+    whole = run("balcony_llama3", *EXITS, f"run_dir={tmp_path / 'whole'}")
+    usual = time.time
+
+    def jump(loss):
+        monkeypatch.setattr(time, "time", lambda: usual() + seconds)
+        return loss
+
+    at_step(monkeypatch, 3, jump)
+    jumped = run("balcony_llama3", *EXITS)
+    for name, tensor in exits_of(whole).items():
+        assert torch.equal(exits_of(jumped)[name], tensor)
+    report = json.loads((jumped / "report.json").read_text())
+    assert report["steps"] == 6
+    assert 0 < report["training_seconds"] <= report["seconds"] < 3600
+    assert all(row["tokens_per_second"] > 0 for row in report["submodels"])
 
 
 def test_killed_runs_go_on_bit_for_bit():

@@ -188,6 +188,12 @@ class TextDataModule(PackedDataModule):
             "test_tokens": int(self.rows["test"].plan.lengths.sum()),
         }
 
+    def numbers_of(self, batch: int) -> list[int]:
+        """The numbers of a training batch's rows; of a stream, in the order of this process."""
+        if self.stream is None:
+            return super().numbers_of(batch)
+        return list(range(batch * self.batch_size, (batch + 1) * self.batch_size))
+
     def train_dataloader(self) -> StatefulDataLoader:
         """Rows in a new order each epoch, or the stream's; resumes in mid-epoch."""
         if self.stream is None:
@@ -226,7 +232,8 @@ class StreamedRows(IterableDataset[Batch]):
         begin, skip = self._window_state, self._emitted
         while True:
             rows = 0
-            for self._window_state, texts in self._windows(begin):
+            for state, texts in self._windows(begin):
+                self._window_state = state
                 for number, row in enumerate(self._packed(texts)):
                     rows += 1
                     if number >= skip:

@@ -1,5 +1,6 @@
 """How a verb starts and ends: the configuration's resolvers, one line and code 2 for bad input."""
 
+import errno
 import os
 import re
 import signal
@@ -23,6 +24,14 @@ CONFIGS = PROJECT / "configs"
 INTERRUPTED = 130
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """What ends a program from outside."""
+OF_THE_DISK = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EFBIG: "free some space",
+    errno.EROFS: "choose another folder",
+    errno.EACCES: "choose another folder",
+}
+"""What to do about errors that any file may meet with."""
 GO_ON = "continue with the same command and resume=true"
 
 
@@ -78,11 +87,12 @@ def quoted(argument: str, texts: Sequence[str]) -> str:
 
 @contextmanager
 def one_line(full_error: bool, interrupted: str) -> Iterator[None]:
-    """End the program with one line and a code where the input is bad, or on Ctrl-C.
+    """End the program with one line and a code for bad input, a full disk, or Ctrl-C.
 
     What listens to signals within is not listening any more afterwards.
     """
     before = {number: signal.getsignal(number) for number in SIGNALS}
+    usual, threading.excepthook = threading.excepthook, _told_later
     try:
         yield
     except (BadInput, HydraException, OmegaConfBaseException) as error:
@@ -93,10 +103,25 @@ def one_line(full_error: bool, interrupted: str) -> Iterator[None]:
     except KeyboardInterrupt:
         print(f"interrupted: {interrupted}", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except OSError as error:
+        remedy = OF_THE_DISK.get(error.errno or 0)
+        if full_error or remedy is None:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror}; {remedy}; {interrupted}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
     finally:
+        threading.excepthook = usual
         if threading.current_thread() is threading.main_thread():
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _told_later(args: threading.ExceptHookArgs) -> None:
+    """Say nothing of a full disk in a thread: TensorBoard's writer raises it again where it is
+    written to."""
+    if not (isinstance(args.exc_value, OSError) and args.exc_value.errno in OF_THE_DISK):
+        threading.__excepthook__(args)
 
 
 def explain(error: BaseException) -> str:
