@@ -1,11 +1,14 @@
 """The one exception for input that a person can put right, and how a program ends on it."""
 
+import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 FROM_WORKER = "Caught BadInput in DataLoader worker"
+_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
 BAD_INPUT = 2
 """The exit code of a program whose input cannot be used."""
 
@@ -28,7 +31,13 @@ class BadInput(ValueError):
         parts = [f"{where}: {what}" if where else what]
         if remedy:
             parts.append(remedy)
-        super().__init__("; ".join(" ".join(part.split()) for part in parts))
+        super().__init__(masked("; ".join(" ".join(part.split()) for part in parts)))
+
+
+def masked(text: str) -> str:
+    """A text without the hub's tokens, which errors of the network may quote."""
+    own = os.environ.get("HF_TOKEN", "")
+    return _TOKEN.sub("hf_***", text.replace(own, "hf_***") if own else text)
 
 
 def first_line(error: BaseException, longest: int = 120) -> str:

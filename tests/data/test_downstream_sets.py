@@ -245,6 +245,15 @@ def refused(kind: Any, letters: Any, folder: Path, message: str) -> None:
             ),
             r"test_human\.json\[0\]: 'imgname' is int, not text",
         ),
+        *(
+            (
+                lambda p, name=name: write(
+                    p / "test/test_human.json", [{"imgname": name, "query": "?", "label": "x"}]
+                ),
+                r"test_human\.json\[0\]: 'imgname' leaves the folder of its files; give the path",
+            )
+            for name in ("../../val/png/1.png", "/etc/passwd")
+        ),
         (
             lambda p: write(p / "train/train_human.json", '[{"imgname": '),
             r"train_human\.json: broken JSON",

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from transformers import AutoModelForCausalLM
 
-from belvedere.data import token_cache
+from belvedere.data import records, token_cache
 from belvedere.data.loading import Order
 from belvedere.data.packing import pack
 from belvedere.data.text import TextDataModule
@@ -225,6 +225,12 @@ def test_real_text(shared_data, tokenizer, tmp_path):
         ("bad.jsonl", b'{"text": "a"}\n' * 16 + b'{"text": \n', r"bad\.jsonl:17: broken JSON"),
         ("a.jsonl", b'{"body": "a"}\n', r"a\.jsonl:1: there is no column 'text'.*body"),
         ("a.jsonl", b'{"text": 5}\n', r"a\.jsonl:1: 'text' is int, not text"),
+        ("a.jsonl", b'{"text": "a", "b": ' + b"[" * 40 + b"]" * 40 + b"}\n", "more than 32 lists"),
+        (
+            "a.jsonl",
+            b"[" * 100_000 + b"]" * 100_000,
+            r"a\.jsonl:1: broken JSON \(maximum recursion",
+        ),
         ("a.jsonl", b"[1]\n", r"a\.jsonl:1: a record is list"),
         ("a.jsonl", b'{"text": " "}\n', "all records are empty"),
         ("a.jsonl", b'{"text": "a"}\n', "no documents for the"),
@@ -238,6 +244,17 @@ def test_bad_files_are_named(name, content, message, tokenizer, tmp_path):
     with pytest.raises(BadInput, match=message) as caught:
         module(tokenizer, tmp_path, path=str(tmp_path / name)).setup()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("a.jsonl", r"a\.jsonl:2: the line has more than 200"), ("a.json", "the file has more than")],
+)
+def test_what_would_fill_the_memory_is_refused(name, message, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "MOST_BYTES", 200)
+    (tmp_path / name).write_text('{"text": "a"}\n' + json.dumps({"text": "a" * 200}) + "\n")
+    with pytest.raises(BadInput, match=message):
+        module(tokenizer, tmp_path, path=str(tmp_path / name)).setup()
 
 
 def test_a_set_that_is_not_there(tokenizer, tmp_path):

@@ -39,7 +39,7 @@ class ChartQADataModule(DownstreamDataModule):
         # People's questions first, as everywhere where both are named.
         for file in sorted(files, key=_group, reverse=True):
             for record in read_records(file):
-                yield Found(str(place / record.text("imgname")), record, _group(file))
+                yield Found(str(record.file_in(place, "imgname")), record, _group(file))
 
     def example(self, record: Record) -> Example:
         """A question with all its right answers."""

@@ -22,7 +22,7 @@ class OpenCQADataModule(DownstreamDataModule):
     def local(self, place: Path) -> Iterator[Found]:
         """The questions of a split's file."""
         for record in read_records(place):
-            yield Found(str(place.parent / "png" / record.text("imgname")), record)
+            yield Found(str(record.file_in(place.parent / "png", "imgname")), record)
 
     def example(self, record: Record) -> Example:
         """A question with its answer."""

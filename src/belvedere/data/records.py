@@ -12,6 +12,10 @@ import pyarrow.parquet as pq
 from belvedere.errors import BadInput, first_line
 
 SUFFIXES = (".jsonl", ".json", ".parquet", ".txt")
+MOST_BYTES = 2**30
+"""A longer line, or file of one list, is refused before it is read: it could fill the memory."""
+MOST_DEPTH = 32
+"""Lists and objects of a JSON record within one another."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,21 @@ class Record:
                 remedy="give every record a string there",
             )
         return whole(value, self.where)
+
+    def file_in(self, folder: Path, column: str) -> Path:
+        """The file in a folder that a column names.
+
+        Raises:
+            BadInput: it holds no text, or a path that leaves the folder.
+        """
+        name = Path(self.text(column))
+        if name.is_absolute() or ".." in name.parts:
+            raise BadInput(
+                f"{column!r} leaves the folder of its files",
+                where=self.where,
+                remedy=f"give the path of a file within {folder}",
+            )
+        return folder / name
 
 
 def whole(text: str, where: str) -> str:
@@ -139,7 +158,14 @@ def read_text(file: Path) -> str:
 def _lines(file: Path) -> Iterator[tuple[int, str]]:
     """Numbered lines; bytes that are no UTF-8 are named by their line."""
     with file.open("rb") as opened:
-        for number, raw in enumerate(opened, 1):
+        lines = iter(lambda: opened.readline(MOST_BYTES + 1), b"")
+        for number, raw in enumerate(lines, 1):
+            if len(raw) > MOST_BYTES:
+                raise BadInput(
+                    f"the line has more than {MOST_BYTES:,} bytes",
+                    where=f"{file}:{number}",
+                    remedy="give records in lines of their own (.jsonl), or a Parquet file",
+                )
             try:
                 yield number, raw.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
@@ -157,6 +183,12 @@ def _jsonl(file: Path) -> Iterator[Record]:
 
 
 def _json(file: Path) -> Iterator[Record]:
+    if file.stat().st_size > MOST_BYTES:
+        raise BadInput(
+            f"the file has more than {MOST_BYTES:,} bytes",
+            where=str(file),
+            remedy="give it as .jsonl or .parquet, of which not all is read at once",
+        )
     content = _parsed(read_text(file), str(file))
     if isinstance(content, dict):
         content = content.get("Data")
@@ -182,7 +214,24 @@ def _record(fields: Any, where: str) -> Record:
             where=where,
             remedy="write {...} with its fields",
         )
+    if _deeper(fields, MOST_DEPTH):
+        raise BadInput(
+            f"more than {MOST_DEPTH} lists and objects within one another",
+            where=where,
+            remedy="remove the record",
+        )
     return Record(fields, where)
+
+
+def _deeper(content: Any, most: int) -> bool:
+    """Whether lists and objects lie deeper within one another than so."""
+    layer = [content]
+    for _ in range(most + 1):
+        within = (one.values() if isinstance(one, dict) else one for one in layer)
+        layer = [part for parts in within for part in parts if isinstance(part, dict | list)]
+        if not layer:
+            return False
+    return True
 
 
 def _parquet(file: Path) -> Iterator[Record]:

@@ -31,6 +31,11 @@ class Backbone:
         attention: the attention implementation of ``transformers``.
         shape: overrides of the model's configuration, only with random weights.
         remedy: what to do where a local folder is not there yet.
+        trust_remote_code: the same name once more, where the model comes with code of its own that
+            may be run; by default such a model is refused.
+
+    Raises:
+        BadInput: another model's code is trusted.
     """
 
     name: str
@@ -39,11 +44,26 @@ class Backbone:
     attention: str = "sdpa"
     shape: dict[str, Any] | None = None
     remedy: str | None = None
+    trust_remote_code: str | None = None
+
+    def __post_init__(self) -> None:
+        """Trust is in one model, not in whichever comes next."""
+        if self.trust_remote_code not in (None, self.name):
+            raise BadInput(
+                f"{self.trust_remote_code} is trusted, but {self.name} is asked for",
+                where="backbone.trust_remote_code",
+                remedy="give the name of the model whose own code you have read, or null",
+            )
+
+    @property
+    def _trusted(self) -> bool:
+        """Whether the model's own code may be run."""
+        return self.trust_remote_code is not None
 
     def config(self) -> PreTrainedConfig:
         """The architecture. Raises `BadInput` where it cannot be found."""
         try:
-            config = AutoConfig.from_pretrained(self.name)
+            config = AutoConfig.from_pretrained(self.name, trust_remote_code=self._trusted)
         except Exception as error:  # a damaged one raises errors of many kinds
             raise self._refused(error) from error
         for key, value in (self.shape or {}).items():
@@ -61,8 +81,9 @@ class Backbone:
         config = self.config()
         if self.weights == "random":
             return AutoModelForCausalLM.from_config(
-                config, dtype=self.torch_dtype, attn_implementation=self.attention
-            ).eval()
+                config, dtype=self.torch_dtype, attn_implementation=self.attention,
+                trust_remote_code=self._trusted,
+            ).eval()  # fmt: skip
         if self.shape:
             raise BadInput(
                 "pretrained weights fit only their own shape",
@@ -82,7 +103,7 @@ class Backbone:
         try:
             return kind.from_pretrained(
                 self.name, dtype=dtype, attn_implementation=self.attention, use_safetensors=True,
-                **options,
+                trust_remote_code=self._trusted, **options,
             ).eval()  # fmt: skip
         except Exception as error:  # safetensors raises its own, transformers several kinds
             raise self._refused(error) from error
@@ -98,12 +119,18 @@ class Backbone:
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer. Raises `BadInput` where it cannot be found."""
         try:
-            return AutoTokenizer.from_pretrained(self.name)
+            return AutoTokenizer.from_pretrained(self.name, trust_remote_code=self._trusted)
         except Exception as error:  # likewise
             raise self._refused(error) from error
 
     def _refused(self, error: Exception) -> BadInput:
         """What to raise where the model or its tokenizer cannot be loaded."""
+        if "trust_remote_code" in str(error):
+            return BadInput(
+                f"{self.name} comes with code of its own, which is not run unasked",
+                where="backbone.name",
+                remedy=f"read it, then give backbone.trust_remote_code={self.name}",
+            )
         remedy = self.remedy if self.remedy and not Path(self.name).exists() else None
         return BadInput(
             _why(self.name, error), where="backbone.name", remedy=remedy or _remedy(self.name)

@@ -56,7 +56,9 @@ class Reader:
         own = self.size_tokenizer if self.name in SIZES else reader_folder(self.name)
         name = self.tokenizer_name or own or self.name
         try:
-            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(name)
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                name, trust_remote_code=False
+            )
         except Exception as error:  # a damaged file raises errors of several kinds
             absent = self.remedy if not Path(name).exists() else None
             raise BadInput(
