@@ -26,6 +26,7 @@ from belvedere.runs.chart_answers import (
 from belvedere.runs.chart_figures import ChartPages
 from belvedere.runs.chart_report import write_report
 from belvedere.runs.chart_submodels import row_of, speed_in_test, submodel_rows
+from belvedere.runs.memory import check_devices
 from belvedere.runs.sharding import whole
 from belvedere.runs.training import (
     build_trainer,
@@ -50,6 +51,7 @@ def train(config: DictConfig) -> dict[str, Any]:
     quiet()
     check_steps(config)
     check_machine(config)
+    check_devices(config)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     reader: Reader = instantiate(config.reader)
     tokenizer = reader.tokenizer()

@@ -25,6 +25,7 @@ from belvedere.runs.answers import Answers
 from belvedere.runs.callbacks import DepthFigure, StepClock, TextSamples, progress
 from belvedere.runs.checkpoints import checkpoint_to_resume, point
 from belvedere.runs.entry import GO_ON
+from belvedere.runs.memory import check_devices
 from belvedere.runs.positions import KlByPosition
 from belvedere.runs.precision import chosen_precision
 from belvedere.runs.report import write_report
@@ -45,6 +46,7 @@ def train(config: DictConfig) -> dict[str, Any]:
     quiet()
     check_steps(config)
     check_machine(config)
+    check_devices(config)
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     reference = reference_of(config)
     backbone: Backbone = instantiate(config.backbone)
