@@ -3,7 +3,14 @@ import torch
 from torch import nn
 from torch.optim import AdamW
 
-from belvedere.optimisation import Optimisation, Together, matrices_of_layers
+from belvedere.errors import BadInput
+from belvedere.optimisation import (
+    Optimisation,
+    Together,
+    dims_of,
+    matrices_of_layers,
+    renamed,
+)
 
 
 def made() -> nn.Module:
@@ -84,3 +91,36 @@ def test_states_are_those_of_the_parts_and_go_on_where_they_were() -> None:
     trained(8, cut, again, start=4)
     for one, other in zip(whole.parameters(), cut.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_states_are_those_of_named_parameters() -> None:
+    module = made()
+    optimizer = Optimisation(lr=0.01).build(module, 4)["optimizer"]
+    loss(module).backward()
+    optimizer.step()
+    state = optimizer.state_dict()
+    assert set(state["state"]) == dict(module.named_parameters()).keys()
+    # As of an earlier version: by the numbers that PyTorch gives them.
+    numbers = {
+        name: number
+        for number, name in enumerate(n for g in state["param_groups"] for n in g["params"])
+    }
+    for known in (state, renamed(state, numbers)):
+        again = Optimisation(lr=0.01).build(module, 4)["optimizer"]
+        again.load_state_dict(known)
+        for name, parameter in module.named_parameters():
+            found = again.state[parameter]
+            assert all(torch.equal(found[key], state["state"][name][key]) for key in found)
+
+
+def test_what_a_strategy_has_cut_up_is_decayed_as_before_and_no_matrix() -> None:
+    module = made()
+    dims = dims_of(module)
+    for parameter in module.parameters():
+        parameter.data = parameter.data.flatten()[:3]
+    optimizer = Optimisation(weight_decay=0.5).build(module, 4, dims)["optimizer"]
+    groups = {group["name"]: len(group["params"]) for group in optimizer.param_groups}
+    assert groups == {"matrices": 4, "vectors": 5}
+    assert set(optimizer.state_dict()["param_groups"][0]["params"]) == set(range(4))
+    with pytest.raises(BadInput, match="Muon needs whole matrices"):
+        Optimisation(muon_lr=0.1).build(module, 4, dims)

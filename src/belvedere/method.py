@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from belvedere.metrics.language import SubModelQuality, logged
-from belvedere.optimisation import Optimisation
+from belvedere.optimisation import Optimisation, dims_of, name_of, renamed
 from belvedere.submodels.backbone import num_layers_of, sha256_of_weights
 from belvedere.submodels.described import Described
 from belvedere.submodels.losses import HeadLosses
@@ -27,11 +27,26 @@ class OptimisedModule(LightningModule):
     def __init__(self, optimisation: Optimisation) -> None:
         super().__init__()
         self.optimisation = optimisation
+        self._dims: dict[str, int] | None = None
+
+    def setup(self, stage: str) -> None:
+        """Look at the parameters before a strategy cuts them up."""
+        self._dims = dims_of(self)
 
     def configure_optimizers(self) -> Any:
         """The optimiser and its schedule over all steps of the run, for what is not frozen."""
         steps = int(self.trainer.estimated_stepping_batches)
-        return self.optimisation.build(self, steps)
+        return self.optimisation.build(self, steps, self._dims)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Name the states of optimisers, which FSDP has numbered by the parameters of the model."""
+        if isinstance(self.trainer.strategy, FSDPStrategy):
+            names = dict(enumerate(name_of(name) for name, _ in self.named_parameters()))
+            states = checkpoint["optimizer_states"]
+            # Only the first process has them.
+            checkpoint["optimizer_states"] = [
+                renamed(state, names) if state else state for state in states
+            ]
 
     def configure_gradient_clipping(
         self,
@@ -135,6 +150,7 @@ class TrainedCopyModule(MethodModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave the original out."""
+        super().on_save_checkpoint(checkpoint)
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {k: v for k, v in state.items() if not k.startswith("backbone.")}
 

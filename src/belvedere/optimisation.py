@@ -1,13 +1,15 @@
 """The optimiser and learning-rate schedule that every method shares: warm-up, then cosine."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+
+from belvedere.errors import BadInput
 
 
 @dataclass(frozen=True)
@@ -42,18 +44,45 @@ class Optimisation:
         progress = min(1.0, (step - warmup) / max(1, steps - warmup))
         return self.final + (1 - self.final) * (1 + math.cos(math.pi * progress)) / 2
 
-    def build(self, module: nn.Module, steps: int) -> dict[str, Any]:
-        """The optimiser of what a module trains and its schedule over ``steps``, for Lightning."""
+    def build(
+        self, module: nn.Module, steps: int, dims: Mapping[str, int] | None = None
+    ) -> dict[str, Any]:
+        """The optimiser of what a module trains and its schedule over ``steps``, for Lightning.
+
+        Args:
+            module: with what is trained.
+            steps: of the whole run.
+            dims: by `dims_of`, where a strategy may have cut the parameters up in the meantime: of
+                what FSDP leaves a process, nothing is a matrix any more.
+
+        Raises:
+            BadInput: Muon is to train matrices that are cut up.
+        """
+        known = dims_of(module) if dims is None else dims
         hidden = [] if self.muon_lr is None else list(matrices_of_layers(module))
+        if any(p.ndim != 2 for p in hidden):
+            raise BadInput(
+                "Muon needs whole matrices, which this strategy cuts up",
+                where="model.optimisation.muon_lr",
+                remedy="set it to null, or give trainer.strategy=ddp",
+            )
         others = {id(p) for p in hidden}
-        trained = [p for p in module.parameters() if p.requires_grad and id(p) not in others]
+        trained = [
+            (known[name_of(name)], p)
+            for name, p in module.named_parameters()
+            if p.requires_grad and id(p) not in others
+        ]
         groups: list[dict[str, Any]] = [
             {
                 "name": "matrices",
-                "params": [p for p in trained if p.ndim >= 2],
+                "params": [p for ndim, p in trained if ndim >= 2],
                 "weight_decay": self.weight_decay,
             },
-            {"name": "vectors", "params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+            {
+                "name": "vectors",
+                "params": [p for ndim, p in trained if ndim < 2],
+                "weight_decay": 0.0,
+            },
         ]
         optimizer: Optimizer = AdamW(
             [group for group in groups if group["params"]],
@@ -69,11 +98,62 @@ class Optimisation:
                 adjust_lr_fn="match_rms_adamw",
             )
             optimizer = Together([optimizer, muon])
+        names = {id(p): name_of(name) for name, p in module.named_parameters()}
+        cut = any(p.ndim != known[name_of(name)] for name, p in module.named_parameters())
+        for part in optimizer.parts if isinstance(optimizer, Together) else [optimizer]:
+            keep_names(part, names, cut)
         schedule = LambdaLR(optimizer, lambda step: self.multiplier(step, steps))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+
+def dims_of(module: nn.Module) -> dict[str, int]:
+    """How many dimensions each parameter has, by name."""
+    return {name_of(name): parameter.ndim for name, parameter in module.named_parameters()}
+
+
+def name_of(name: str) -> str:
+    """A parameter's own name, without what FSDP's wrappers add."""
+    return name.replace("_fsdp_wrapped_module.", "")
+
+
+def keep_names(optimizer: Optimizer, names: Mapping[int, str], cut: bool) -> None:
+    """Let an optimiser's state be that of named parameters, so that any strategy can take it over.
+
+    PyTorch numbers the parameters of an optimiser, FSDP all of a model's: the numbers of the one
+    are not those of the other.
+
+    Args:
+        optimizer: of these parameters.
+        names: of the parameters, by their ids.
+        cut: whether a strategy has cut them up, which then asks for the numbers itself
+            (`belvedere.method.OptimisedModule` gives the names back).
+    """
+    order = [names[id(p)] for group in optimizer.param_groups for p in group["params"]]
+
+    def to_numbers(_: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+        return renamed(state, {name: number for number, name in enumerate(order)})
+
+    def to_names(_: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+        return renamed(state, dict(enumerate(order)))
+
+    optimizer.register_load_state_dict_pre_hook(to_numbers)
+    if not cut:
+        optimizer.register_state_dict_post_hook(to_names)
+
+
+def renamed(state: dict[str, Any], names: Mapping[Any, Any]) -> dict[str, Any]:
+    """An optimiser's state with its parameters called otherwise; other names stay as they are."""
+    return {
+        **state,
+        "state": {names.get(key, key): value for key, value in state["state"].items()},
+        "param_groups": [
+            {**group, "params": [names.get(key, key) for key in group["params"]]}
+            for group in state["param_groups"]
+        ],
+    }
 
 
 def matrices_of_layers(module: nn.Module) -> Iterator[Tensor]:

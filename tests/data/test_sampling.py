@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
@@ -157,3 +158,51 @@ def test_a_process_without_a_share_of_the_stream(tokenizer, tmp_path, places):
     data = module(tokenizer, tmp_path, hub=str(folder))
     with pytest.raises(BadInput, match="no documents for one of the processes"):
         next(iter(data.train_dataloader()))
+
+
+def at_batch(data, batches):
+    """What a checkpoint holds of the data after so many batches of the first epoch."""
+    progress = SimpleNamespace(current=SimpleNamespace(ready=batches))
+    loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
+    data.trainer = SimpleNamespace(current_epoch=0, is_last_batch=False, fit_loop=loop)
+    return data.state_dict()
+
+
+def test_other_processes_go_on_with_the_rows_that_are_left(tokenizer, tmp_path, places):
+    folder = write(tmp_path / "files", 1)
+
+    def made(rank, world, state=None, **options):
+        places(rank, world)
+        data = module(tokenizer, tmp_path, path=str(folder), **options)
+        if state is not None:
+            data.load_state_dict(state)
+        return data, [batch["input_ids"] for batch in data.train_dataloader()]
+
+    data, whole = made(0, 1)
+    rows = len(whole)
+    # One process has 5 rows, two have 4 together, and two of other batches the rest.
+    state = at_batch(data, 5)
+    seen = whole[:5]
+    parts = [made(rank, 2, state) for rank in range(2)]
+    seen += [batch for _, batches in parts for batch in batches[:2]]
+    state = at_batch(parts[0][0], 5 + 2)
+    assert state["done"] == [9, 7]
+    rest = [made(rank, 2, state, num_workers=1) for rank in range(2)]
+    seen += [batch for _, batches in rest for batch in batches]
+    numbers = Counter(numbers_in(tokenizer, (one[0] for one in seen)))
+    assert set(numbers.values()) == {1}
+    assert rows - 1 <= len(seen) <= rows
+
+
+def test_a_stream_goes_on_in_as_many_parts_alone(tokenizer, tmp_path, places):
+    folder = write(tmp_path / "hub", 4)
+    places(0, 1)
+    state = at_batch(module(tokenizer, tmp_path, hub=str(folder)), 3)
+    data = module(tokenizer, tmp_path, hub=str(folder))
+    data.load_state_dict(state)
+    assert len(list(zip(data.train_dataloader(), range(2), strict=False))) == 2
+    places(0, 2)
+    data = module(tokenizer, tmp_path, hub=str(folder))
+    data.load_state_dict(state)
+    with pytest.raises(BadInput, match="resume: a stream goes on only in as many parts"):
+        data.train_dataloader()

@@ -265,6 +265,7 @@ class BalconyModule(MethodModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep only what was trained, with the hash of the backbone that it belongs to."""
+        super().on_save_checkpoint(checkpoint)
         names = self.trained_state().keys()
         checkpoint["state_dict"] = {
             key: value for key, value in checkpoint["state_dict"].items() if key in names

@@ -48,11 +48,16 @@ class Order(Sampler[int]):
     """A permutation for each epoch, by seed and epoch alone, shared out over the processes.
 
     Every process gets equally many rows; the up to ``world - 1`` left over are in other epochs.
+
+    Attributes:
+        done: an epoch, and how many of its rows the processes have had together in an earlier run,
+            whatever their number was.
     """
 
     def __init__(self, rows: int, seed: int, rank: int = 0, world: int = 1) -> None:
         self.rows, self.seed, self.rank, self.world = rows, seed, rank, world
         self.epoch = 0
+        self.done = (0, 0)
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning says which epoch comes next."""
@@ -64,7 +69,9 @@ class Order(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.rows)
         usable = len(self) * self.world
-        return iter(order[self.rank : usable : self.world].tolist())
+        epoch, rows = self.done
+        first = self.rank + (rows if epoch == self.epoch else 0)
+        return iter(order[first : usable : self.world].tolist())
 
 
 class NumberedOrder(Order):
@@ -108,7 +115,7 @@ class RowsDataModule(LightningDataModule):
     """Loaders over the rows of each split; a subclass fills ``rows`` in its ``setup``.
 
     Training rows come in a new order each epoch, shared out over the processes; a resumed run goes
-    on in mid-epoch. Held-out rows come in order.
+    on in mid-epoch, on as many processes as there are now. Held-out rows come in order.
 
     Args:
         name: what reports call the data.
@@ -135,6 +142,8 @@ class RowsDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.rows: dict[Split, Any] = {}
         self._epoch, self._resumes = 0, True
+        # Rows and batches of that epoch which other layouts have gone through.
+        self._before = [0, 0]
 
     def collate(self, rows: list[Any]) -> Any:
         """A batch of rows; by default torch's own way."""
@@ -152,22 +161,44 @@ class RowsDataModule(LightningDataModule):
         return order
 
     def state_dict(self) -> dict[str, Any]:
-        """The epoch that training goes on in, for the checkpoint, and whether it has begun.
+        """Where training goes on, for the checkpoint: the epoch, and its rows that are done.
 
         Lightning makes a resumed run's first iterator before it tells the sampler the epoch.
         """
         if self.trainer is None:
             return {"epoch": 0, "begun": True}
-        ended = self.trainer.is_last_batch
-        return {"epoch": self.trainer.current_epoch + ended, "begun": not ended}
+        epoch, ended = self.trainer.current_epoch, self.trainer.is_last_batch
+        before = self._before if epoch == self._epoch else [0, 0]
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        rows = before[0] + (batches - before[1]) * self.batch_size * self._place()[1]
+        return {
+            "epoch": epoch + ended,
+            "begun": not ended,
+            "layout": self._own_layout(),
+            "before": [0, 0] if ended else before,
+            "done": [0, 0] if ended else [rows, batches],
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on in the epoch of a checkpoint."""
+        """Go on in the epoch of a checkpoint.
+
+        A loader's own state counts its batches. It is of no use to other numbers of processes or
+        workers, or other batches: these go on after the rows that are done.
+        """
         self._epoch, self._resumes = state_dict["epoch"], state_dict.get("begun", True)
+        if "layout" in state_dict:
+            same = state_dict["layout"] == self._own_layout()
+            self._resumes = self._resumes and same
+            self._before = state_dict["before" if same else "done"]
+
+    def _own_layout(self) -> list[int]:
+        """What a loader's own state depends on."""
+        return [self.batch_size, self._place()[1], self.num_workers]
 
     def train_dataloader(self) -> StatefulDataLoader:
         """Rows in a new order each epoch; resumes in mid-epoch."""
         order = self._order(self._epoch)
+        order.done = (self._epoch, self._before[0])
         return TrainingLoader(
             self.rows["train"],
             resumes=self._resumes,

@@ -198,6 +198,12 @@ class TextDataModule(PackedDataModule):
         """Rows in a new order each epoch, or the stream's; resumes in mid-epoch."""
         if self.stream is None:
             return super().train_dataloader()
+        if self._before[0]:
+            raise BadInput(
+                "a stream goes on only in as many parts as it began with",
+                where="resume",
+                remedy="give the same devices, data.batch_size and data.num_workers as before",
+            )
         return StatefulDataLoader(
             self.stream, batch_size=self.batch_size, num_workers=self.num_workers
         )
