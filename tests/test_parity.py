@@ -8,7 +8,7 @@ PARITY = Path(__file__).with_name("parity.py")
 
 
 def test_two_processes_share_a_run_and_go_on_with_that_of_one() -> None:
-    options = ["trainer.limit_val_batches=2", "+trainer.limit_test_batches=2"]
+    options = ["data.eval_tokens=4000"]
     command = [
         sys.executable, str(PARITY), "--experiments", "balcony_llama3", "--strategies", "fsdp",
         "--options", *options,
