@@ -11,7 +11,6 @@ training picture.
 
 import argparse
 import io
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,11 +22,13 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from belvedere.charts.build import LEVELS, write_split
-from belvedere.charts.fonts import FAMILIES, MATPLOTLIB, font_file
+from belvedere.charts.fonts import font_file
+from belvedere.charts.not_charts import PAGE_FAMILIES
 from belvedere.charts.tables import linearise
+from belvedere.charts.truth import numbers
 
 ROOT = Path(__file__).resolve().parents[1]
-FONTS = [str(font_file(name)) for name, one in FAMILIES.items() if one.package == MATPLOTLIB]
+FONTS = [str(font_file(name)) for name in PAGE_FAMILIES]
 PAGES = {"number": (32, 96), "pair": (48, 128)}
 """(height, width) of the pictures in pixels."""
 COUNTS = {"train": 20_000, "validation": 200, "test": 500}
@@ -47,8 +48,7 @@ def number_of(rng: Random) -> str:
 
 def labels() -> list[str]:
     """Names of the shipped facts: countries, cities, elements."""
-    facts = json.loads((ROOT / "data" / "facts" / "numbers.json").read_text())
-    names = {one["name"] for rows in facts.values() if isinstance(rows, list) for one in rows}
+    names = {one["name"] for rows in numbers().values() for one in rows}
     return sorted(name for name in names if len(name) <= 14)
 
 
@@ -94,14 +94,17 @@ def draw_pictures(rung: str, folder: Path, seed: int) -> None:
     names = labels()
     Random(seed).shuffle(names)
     used: set[str] = set()
-    cuts = {"test": names[::10], "validation": names[1::10]}
-    kept = {"train": [name for i, name in enumerate(names) if i % 10 > 1]}
+    names_of = {
+        "test": names[::10],
+        "validation": names[1::10],
+        "train": [name for i, name in enumerate(names) if i % 10 > 1],
+    }
 
     def rows(split: str) -> Iterator[dict[str, Any]]:
         rng = Random(f"{seed}/{split}")
         for i in range(COUNTS[split]):
             while True:
-                words = texts_of(rung, (cuts | kept)[split], rng)
+                words = texts_of(rung, names_of[split], rng)
                 if words[-1] not in used:
                     break
             if split != "train":
@@ -109,7 +112,7 @@ def draw_pictures(rung: str, folder: Path, seed: int) -> None:
             yield record(rung, f"{split}-{i:06d}", words, rng)
 
     folder.mkdir(parents=True, exist_ok=True)
-    for split in ("test", "validation", "train"):
+    for split in names_of:  # the training pictures last: they leave out what the others have
         write_split(folder, split, rows(split))
 
 

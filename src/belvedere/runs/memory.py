@@ -206,7 +206,7 @@ def planned(config: DictConfig, batch_size: int | None = None) -> Memory:
     if "backbone" in config:
         backbone: Backbone = instantiate(config.backbone)
         with torch.device("meta"):
-            model = replace(backbone, weights="random", trust_remote_code=None).load()
+            model = replace(backbone, weights="random").load()
             module = instantiate(config.model, backbone=model)
         vocabulary = model.config.get_text_config().vocab_size
         longest = config.data.sequence_length
