@@ -10,7 +10,9 @@
 - ``products``: the bare matrix products of one token in the layers and the head, nothing else.
 
 Prefill (until the first token) and the tokens after it are timed apart. Ends are ignored, so that
-all write equally much. The last column is the share of answers that are those of ``full``.
+all write equally much, unless ``--ends`` lets answers end where they do: what comes after the end
+of an answer is like no text that a model was made for. ``--begin 10`` takes the first 10 tokens of
+each record for a prompt. The last column is the share of answers that are those of ``full``.
 
 ``--shape 1b`` takes an untrained model of Llama 3.2 1B's shape instead of a run.
 ``--memory`` runs each arm in a process of its own and prints its peak.
@@ -80,12 +82,19 @@ class Clock(BaseStreamer):
         """Nothing is left."""
 
 
+def cut(tokens: list[int], ends: list[int]) -> list[int]:
+    """An answer without what fills the batch behind its end."""
+    stop = next((n for n, token in enumerate(tokens, 1) if token in ends), len(tokens))
+    return tokens[:stop]
+
+
 @torch.no_grad()
 def by_transformers(
-    checkpoint: Checkpoint, batches: list[Answers], new: int, **options: Any
+    checkpoint: Checkpoint, batches: list[Answers], new: int, ends: list[int], **options: Any
 ) -> Timed:
     """Answers by ``generate``, batches padded on the left."""
     timed = Timed()
+    options["eos_token_id"] = ends or None
     for batch in batches:
         longest = max(map(len, batch))
         ids = torch.tensor([[0] * (longest - len(one)) + one for one in batch])
@@ -98,12 +107,12 @@ def by_transformers(
         )  # fmt: skip
         timed.first += clock.first - start
         timed.rest += now(device) - clock.first
-        timed.steps += new - clock.tokens
-        timed.answers += found[:, longest:].tolist()
+        timed.steps += found.shape[1] - longest - clock.tokens
+        timed.answers += [cut(one, ends) for one in found[:, longest:].tolist()]
     return timed
 
 
-def by_engine(decoding: Decoding, batches: list[Answers], new: int) -> Timed:
+def by_engine(decoding: Decoding, batches: list[Answers], new: int, ends: list[int]) -> Timed:
     """Answers by the engine."""
     timed = Timed()
     for batch in batches:
@@ -111,13 +120,13 @@ def by_engine(decoding: Decoding, batches: list[Answers], new: int) -> Timed:
         found, first = Statistics(), 0
         for some in generate(
             decoding.cascade, batch, decoding.strategy, Chooser(Sampling()),
-            max_new_tokens=new, statistics=found,
+            max_new_tokens=new, end_ids=ends, statistics=found,
         ):  # fmt: skip
             first = len(some.tokens) if found.rounds == 1 else first
             written[some.row] += some.tokens
         timed.first += found.first_seconds
         timed.rest += found.seconds - found.first_seconds
-        timed.steps += new - first
+        timed.steps += max(map(len, written)) - first
         timed.answers += written
     return timed
 
@@ -177,26 +186,34 @@ def prompts(checkpoint: Checkpoint, args: argparse.Namespace) -> Answers:
         one for file in find_files(str(args.prompts), "prompts") for one in read_records(file)
     ]
     room = decoding.cascade.context - args.new - 16
-    ids = [writer.ids(*prompt_of(record)) for record in records]
+    ids = [writer.ids(*prompt_of(record))[: args.begin] for record in records]
     return [one for one in ids if len(one) <= room][: args.count]
+
+
+def ends_of(checkpoint: Checkpoint, args: argparse.Namespace) -> list[int]:
+    """The tokens that end an answer; none where all are to be equally long."""
+    return [checkpoint.tokenizer.eos_token_id] if args.ends else []
 
 
 def assisted(checkpoint: Checkpoint, batches: list[Answers], args: argparse.Namespace) -> Timed:
     """By ``generate`` with the small model, which is loaded when it is needed."""
     small = AutoModelForCausalLM.from_pretrained(args.assistant, dtype=getattr(torch, args.dtype))
     small = small.to(args.device).eval()
-    return by_transformers(checkpoint, batches, args.new, assistant_model=small)
+    return by_transformers(
+        checkpoint, batches, args.new, ends_of(checkpoint, args), assistant_model=small
+    )
 
 
 def arms(checkpoint: Checkpoint, args: argparse.Namespace) -> dict[str, Callable[..., Timed]]:
     """What is timed, by name; each takes batches."""
+    how: dict[str, Any] = {"new": args.new, "ends": ends_of(checkpoint, args)}
     found: dict[str, Callable[..., Timed]] = {
-        "transformers": partial(by_transformers, checkpoint, new=args.new)
+        "transformers": partial(by_transformers, checkpoint, **how)
     }
     if checkpoint.exits is None and checkpoint.report is not None:
         depth = args.exit or decoding_of(checkpoint, "speculative").cascade.stops[0]
         found["early_exit"] = partial(
-            by_transformers, checkpoint, new=args.new, assistant_early_exit=depth
+            by_transformers, checkpoint, assistant_early_exit=depth, **how
         )
     if args.assistant:
         found["assistant"] = partial(assisted, checkpoint, args=args)
@@ -213,7 +230,7 @@ def arms(checkpoint: Checkpoint, args: argparse.Namespace) -> dict[str, Callable
                 print(f"confident is left out: {error}")
                 continue
             label = name + "+" * compiled
-            found[label] = partial(by_engine, decoding, new=args.new)
+            found[label] = partial(by_engine, decoding, **how)
     found["products"] = lambda batches: products(
         checkpoint, len(batches[0]), args.new * len(batches)
     )
@@ -232,8 +249,8 @@ def measure_speed(args: argparse.Namespace) -> None:
     chosen = arms(checkpoint, args)
     print(
         f"{len(ids)} prompts of {min(map(len, ids))} to {max(map(len, ids))} tokens, {args.new} "
-        f"new tokens each, {args.dtype}, {args.device}, {torch.get_num_threads()} threads, "
-        f"{args.repeats} repeats"
+        f"new tokens each{' at most' * args.ends}, {args.dtype}, {args.device}, "
+        f"{torch.get_num_threads()} threads, {args.repeats} repeats"
     )
     for size in args.batch:
         batches = [ids[n : n + size] for n in range(0, len(ids), size)]
@@ -289,6 +306,8 @@ def main() -> None:
     parser.add_argument("--format", default="alpaca")
     parser.add_argument("--count", type=int, default=8, help="of prompts")
     parser.add_argument("--new", type=int, default=128, help="tokens of each answer")
+    parser.add_argument("--begin", type=int, help="tokens of each record that are the prompt")
+    parser.add_argument("--ends", action="store_true", help="answers end where they do")
     parser.add_argument("--batch", type=int, nargs="+", default=[1])
     parser.add_argument("--exit", type=int, help="depth of the exit that writes and drafts")
     parser.add_argument("--assistant", help="folder of a small model of the same vocabulary")

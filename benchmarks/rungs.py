@@ -137,7 +137,7 @@ def main() -> None:
         "model.optimisation.lr=1e-3", "model.optimisation.muon_lr=1e-2",
         "model.optimisation.warmup=0.03", "trainer.precision=bf16-mixed",
         f"trainer.max_steps={args.steps}", f"trainer.val_check_interval={args.steps // 10}",
-        f"checkpoint_every={args.steps}", f"seed={args.seed}", f"run_dir={run}", *options,
+        f"checkpoint_every={args.steps // 10}", f"seed={args.seed}", f"run_dir={run}", *options,
     ]  # fmt: skip
     subprocess.run(command, cwd=ROOT, check=True)
     print((run / "report.md").read_text())

@@ -18,11 +18,13 @@ from belvedere.runs.writing import device_of, loaded
 from belvedere.submodels.backbone import validate_depths
 from belvedere.submodels.engine.calibration import (
     Calibration,
+    Weights,
     applied,
     calibrated,
     check_wanted,
     compared,
 )
+from belvedere.submodels.engine.cascade import Cascade
 
 
 def calibrate(config: DictConfig) -> Calibration:
@@ -50,7 +52,8 @@ def calibrate(config: DictConfig) -> Calibration:
         split: compared(checkpoint.model, depths, checkpoint.exits, batches)
         for split, batches in splits.items()
     }
-    found = calibrated(depths, *seen["validation"], config.agreement, config.data.name)
+    weights = Weights.of(Cascade(checkpoint.model, depths, checkpoint.exits))
+    found = calibrated(depths, *seen["validation"], config.agreement, weights, config.data.name)
     found.save(checkpoint.folder)
     show(found, *applied(found.thresholds, *seen["test"]))
     return found
@@ -66,13 +69,14 @@ def show(found: Calibration, agreement: float, leaves: dict[int, float]) -> None
     """Print the thresholds, and what they give on text that they were not found on."""
     table = Table("depth", "threshold", "leave (validation)", "leave (test)")
     for depth, threshold in found.thresholds.items():
-        told = f"{threshold:.4f}" if threshold <= 1 else "none leaves"
+        told = f"{threshold:.4f}" if threshold <= 1 else "is not asked"
         table.add_row(str(depth), told, f"{found.leaves[depth]:.1%}", f"{leaves[depth]:.1%}")
     console = Console()
     console.print(table)
     console.print(
         f"tokens as the full model's: {found.agreement:.2%} of {found.tokens:,} (validation), "
-        f"{agreement:.2%} (test); wanted {found.wanted:.2%}",
+        f"{agreement:.2%} (test); wanted {found.wanted:.2%}; weights read for a token: "
+        f"{found.read:.0%} of the full model's",
         soft_wrap=True,
     )
 

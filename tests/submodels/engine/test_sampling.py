@@ -102,14 +102,41 @@ def test_what_cannot_be_is_refused(options: dict[str, float], says: str) -> None
         Sampling(**options)  # type: ignore[arg-type]
 
 
+def drafts(drafting: Drafting, sure: float) -> int:
+    """How many drafts are made of which an exit is so sure."""
+    count = 1
+    while drafting.goes_on([[sure]] * count):
+        count += 1
+    return count
+
+
 def test_drafts_are_as_many_as_pay() -> None:
-    cheap, dear = Drafting(cost=0.05), Drafting(cost=0.8)
-    assert cheap.length > dear.length >= 1
+    cheap, dear = Drafting(cost=0.05), Drafting(cost=0.5)
+    assert drafts(cheap, 0.9) > drafts(dear, 0.9) > drafts(dear, 0.3) == 1
     for _ in range(100):
-        cheap.note(0, cheap.length)
-    assert cheap.length == 1
+        cheap.note(0, [0.9] * 4)
+    assert drafts(cheap, 0.9) == 1
     assert cheap.rate < 0.1
+    assert cheap.chance(0.95) < 0.1 < cheap.chance(0.15)  # each tenth has its own
     for _ in range(300):
-        cheap.note(cheap.length, cheap.length)
-    assert cheap.length == cheap.longest
-    assert cheap.drafted > cheap.accepted > 300
+        cheap.note(4, [0.9] * 4)
+    assert drafts(cheap, 0.9) == cheap.longest
+    assert drafts(cheap, 0.1) < 4
+    assert cheap.pace == pytest.approx(5 / 1.2, rel=0.01)
+    assert cheap.drafted > cheap.accepted == 1200
+
+
+def test_a_batch_drafts_as_long_as_it_pays_on_average() -> None:
+    drafting = Drafting(cost=0.3)
+    assert drafting.goes_on([[0.95, 0.95, 0.05]])
+    assert not drafting.goes_on([[0.95, 0.05, 0.05]])
+
+
+def test_the_probability_of_tokens_is_that_of_their_scores() -> None:
+    logits = torch.randn(3, 7)
+    greedy, drawn = Chooser(Sampling()), Chooser(Sampling(temperature=1.0))
+    for choose in (greedy, drawn):
+        scores = choose.scores(logits, torch.zeros(3, 1, dtype=torch.long))
+        tokens = choose.pick(scores)
+        wanted = logits.softmax(-1).gather(1, tokens[:, None])[:, 0]
+        assert torch.allclose(choose.probability(scores, tokens), wanted)

@@ -7,7 +7,7 @@ the thresholds; the rule is ours)
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from belvedere.errors import BadInput
 from belvedere.submodels.backbone import decoder_inputs
+from belvedere.submodels.engine.cascade import Cascade
 from belvedere.submodels.exits import Exits, read_submodels
 
 FILE = "thresholds.json"
@@ -25,6 +26,56 @@ NEVER = 2.0
 """A threshold that no exit reaches."""
 ROWS = 256
 """Positions whose logits are there at once."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How many weights are read for a token, which is what decoding takes its time for.
+
+    Attributes:
+        stages: of the layers from each exit to the next, the last stretch with the full depth's.
+        exits: of each exit's layer and norm, and of the head, likewise.
+    """
+
+    stages: Sequence[int]
+    exits: Sequence[int]
+
+    @classmethod
+    def of(cls, cascade: Cascade) -> "Weights":
+        """Those of a cascade."""
+        stages = [sum(map(numel, layers)) for layers in cascade.stages]
+        exits = [
+            sum(map(numel, (cascade.layer_of_exit(stage), *cascade.readers(stage))))
+            for stage in range(len(cascade.stops))
+        ]
+        return cls(stages, exits)
+
+    def share(self, thresholds: Sequence[float], leaves: Sequence[float]) -> float:
+        """What is read for a token on average, as a share of what the full model reads.
+
+        Args:
+            thresholds: of each exit.
+            leaves: share of all tokens that leave there.
+        """
+        read, here = 0.0, 1.0
+        asked = [value <= 1 for value in thresholds] + [True]
+        for stage, exit, is_asked, share in zip(
+            self.stages, self.exits, asked, [*leaves, 0.0], strict=True
+        ):
+            read += here * (stage + exit * is_asked)
+            here -= share
+        return read / (sum(self.stages) + self.exits[-1])
+
+    def draft(self, stage: int) -> float:
+        """What an exit's own pass reads, likewise."""
+        return (sum(self.stages[: stage + 1]) + self.exits[stage]) / (
+            sum(self.stages) + self.exits[-1]
+        )
+
+
+def numel(module: nn.Module | None) -> int:
+    """The weights of a module."""
+    return 0 if module is None else sum(weight.numel() for weight in module.parameters())
 
 
 @dataclass(frozen=True)
@@ -38,6 +89,7 @@ class Calibration:
         agreement: share of all tokens that were the full model's.
         tokens: how many were looked at.
         data: of what text.
+        read: how many weights are read for a token, as a share of those of the full model.
     """
 
     wanted: float
@@ -46,6 +98,7 @@ class Calibration:
     agreement: float
     tokens: int
     data: str = ""
+    read: float = 1.0
 
     def save(self, folder: Path) -> None:
         """Write it beside a checkpoint's weights."""
@@ -125,42 +178,86 @@ def check_wanted(wanted: Any) -> None:
 
 
 def calibrated(
-    depths: Sequence[int], sure: Tensor, right: Tensor, wanted: float, data: str = ""
+    depths: Sequence[int],
+    sure: Tensor,
+    right: Tensor,
+    wanted: float,
+    weights: Weights,
+    data: str = "",
 ) -> Calibration:
-    """The lowest thresholds with which enough tokens are the full model's.
+    """The exits that save most, with the lowest thresholds that keep enough tokens as they are.
 
-    Each exit may let an equal part of the tokens that are allowed to differ leave, and what an
-    earlier one did not use. Tokens that are left go through the full model and agree.
+    Asking an exit costs the reading of its weights, also for tokens that then go on. So exits are
+    taken one by one, the one that saves most first, as long as one saves anything; at the others
+    no token may leave.
 
     Args:
         depths: of the exits, ascending.
         sure: [exits, tokens], as of `compared`.
         right: likewise.
         wanted: share of all tokens that are to agree, from 0 to 1.
+        weights: what stages and exits read.
         data: what the text is called.
 
     Raises:
         BadInput: a share that cannot be.
     """
     check_wanted(wanted)
+
+    def tried(used: set[int]) -> Calibration:
+        found = thresholds_of(depths, sure, right, wanted, used)
+        agreement, leaves = applied(found, sure, right)
+        read = weights.share(list(found.values()), list(leaves.values()))
+        return Calibration(wanted, found, leaves, agreement, sure.shape[1], data, read)
+
+    used: set[int] = set()
+    best = tried(used)
+    while len(used) < len(depths):
+        more = [tried(used | {number}) for number in range(len(depths)) if number not in used]
+        better = min(more, key=lambda one: one.read)
+        if better.read >= best.read:
+            break
+        best = better
+        used = {n for n, value in enumerate(best.thresholds.values()) if value <= 1}
+    return best
+
+
+def thresholds_of(
+    depths: Sequence[int], sure: Tensor, right: Tensor, wanted: float, used: Collection[int]
+) -> dict[int, float]:
+    """The lowest thresholds of some exits with which enough tokens are the full model's.
+
+    Each exit may let an equal part of the tokens that are allowed to differ leave, and what an
+    earlier one did not use. Tokens that are left go through the full model and agree.
+
+    Args:
+        depths: of all exits, ascending.
+        sure: [exits, tokens], as of `compared`.
+        right: likewise.
+        wanted: share of all tokens that are to agree.
+        used: numbers of the exits at which tokens may leave.
+
+    Returns:
+        By depth; `NEVER` where no token may leave.
+    """
     tokens = sure.shape[1]
     allowed = (1 - wanted) * tokens
     here = torch.ones(tokens, dtype=torch.bool)
     differ = 0
-    thresholds = {}
-    for number, depth in enumerate(depths):
-        budget = allowed * (number + 1) / len(depths) - differ
+    thresholds = dict.fromkeys(depths, NEVER)
+    for turn, number in enumerate(sorted(used), 1):
+        budget = allowed * turn / len(used) - differ
         shares, order = sure[number][here].sort(descending=True)
         wrong = (~right[number][here][order]).cumsum(0)
         # Tokens that are equally sure leave together.
         last = torch.cat([shares[1:] < shares[:-1], torch.ones(1, dtype=torch.bool)])
         fits = ((wrong <= budget) & last[: len(shares)]).nonzero()[:, 0]
-        thresholds[depth] = float(shares[fits[-1]]) if len(fits) else NEVER
-        leaving = here & (sure[number] >= thresholds[depth])
+        threshold = float(shares[fits[-1]]) if len(fits) else NEVER
+        thresholds[depths[number]] = threshold
+        leaving = here & (sure[number] >= threshold)
         differ += int((leaving & ~right[number]).sum())
         here &= ~leaving
-    agreement, leaves = applied(thresholds, sure, right)
-    return Calibration(wanted, thresholds, leaves, agreement, tokens, data)
+    return thresholds
 
 
 def applied(

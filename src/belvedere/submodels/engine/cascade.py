@@ -365,11 +365,16 @@ class Cascade:
             stage: its number.
             hidden: [batch, length, hidden], behind the exit's layer where it has one.
         """
-        exit = self.exits[stage]
-        norm = self.norm if exit is None else exit.norm
-        head = self.head if exit is None or exit.head is None else exit.head
+        norm, head = self.readers(stage)
         found: Tensor = head(norm(hidden).to(head.weight.dtype))
         return found
+
+    def readers(self, stage: int) -> tuple[nn.Module, Any]:
+        """The norm and the head that read at the end of a stage."""
+        exit = self.exits[stage]
+        if exit is None:
+            return self.norm, self.head
+        return exit.norm, self.head if exit.head is None else exit.head
 
 
 def check_compiler() -> None:

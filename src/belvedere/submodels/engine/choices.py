@@ -6,7 +6,7 @@ from functools import partial
 
 from belvedere.errors import BadInput
 from belvedere.submodels.checkpoints import Checkpoint
-from belvedere.submodels.engine.calibration import Calibration
+from belvedere.submodels.engine.calibration import Calibration, Weights
 from belvedere.submodels.engine.cascade import Cascade, Frame
 from belvedere.submodels.engine.generation import Strategy
 from belvedere.submodels.engine.session import checked
@@ -121,8 +121,7 @@ def _chosen(
     cascade = cut(checkpoint, (depth,), frame)
     if name == "exit":
         return cascade, partial(fixed, stage=0), None
-    layers = depth + (cascade.layer_of_exit(0) is not None)
-    drafting = Drafting(cost=layers / checkpoint.layers)
+    drafting = Drafting(cost=Weights.of(cascade).draft(0))
     return cascade, partial(speculative, stage=0, drafting=drafting), drafting
 
 

@@ -113,6 +113,11 @@ class Chooser:
             return scores.argmax(-1)
         return torch.multinomial(scores, 1, generator=self.generator)[:, 0]
 
+    def probability(self, scores: Tensor, tokens: Tensor) -> Tensor:
+        """How probable tokens [batch] are by their scores; [batch], float32."""
+        of_tokens = scores.gather(1, tokens[:, None])[:, 0].float()
+        return (of_tokens - scores.float().logsumexp(-1)).exp() if self.greedy else of_tokens
+
     def accept(self, drafts: Tensor, guesses: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         """How many drafts stand, and the token that comes after these.
 

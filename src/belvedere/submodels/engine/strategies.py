@@ -4,6 +4,7 @@ Each strategy is a function of a session whose last column is the newest token o
 finds the next one or more, pushes the last of them, and says at which depth each was found.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +13,11 @@ from torch import Tensor
 
 from belvedere.submodels.engine.sampling import Chooser
 from belvedere.submodels.engine.session import ROOM, Session
+
+TENTHS = 10
+"""Classes of an exit's probability, in which drafts are counted apart."""
+BELIEF = 2.0
+"""Drafts of each class that count as seen before the first one."""
 
 
 @dataclass
@@ -73,16 +79,19 @@ def confident(session: Session, choose: Chooser, thresholds: Sequence[float]) ->
 
 @dataclass
 class Drafting:
-    """How many tokens are drafted: as many as pay, going by how many were accepted of late.
+    """When to stop drafting: once the next draft is not likely to pay, going by those of late.
 
-    With drafts that stand with probability a each, and cost c of a full pass each, n drafts yield
-    (1 - a^(n+1)) / (1 - a) tokens at a cost of 1 + n c (arXiv 2211.17192, section 3.3).
+    A draft that stands saves a pass through the full model, one that falls has cost its own pass
+    for nothing. So the next one is made as long as the drafts up to it are likely enough to stand
+    all together: as likely as its cost would find tokens in the pace of the rounds before. How
+    likely a draft is to stand is learned for each tenth of the exit's probability of it.
+    (arXiv 2211.17192, section 3.3, has the costs; stopping by the exit's own probability is ours)
 
     Attributes:
         cost: of a draft, as a share of a pass through the full model.
         longest: most drafts in a row.
-        memory: weight of the past in the estimate of a, for each draft.
-        rate: the estimate.
+        memory: weight of the past in what is learned, for each draft or round.
+        rate: how likely the next draft is to stand, while nothing is known of it.
         drafted, accepted: over all rounds since `count_anew`.
     """
 
@@ -92,31 +101,62 @@ class Drafting:
     rate: float = 0.8
     drafted: int = 0
     accepted: int = 0
-    length: int = field(init=False)
+    stood: list[float] = field(init=False)
+    tried: list[float] = field(init=False)
+    found: float = field(init=False, default=0.0)
+    spent: float = field(init=False, default=0.0)
 
     def __post_init__(self) -> None:
-        self.length = self._best()
+        # At first an exit is as right as it is sure.
+        self.tried = [BELIEF] * TENTHS
+        self.stood = [BELIEF * (tenth + 0.5) / TENTHS for tenth in range(TENTHS)]
 
     def count_anew(self) -> None:
         """Begin to count again; what was learned stays."""
         self.drafted = self.accepted = 0
 
-    def note(self, accepted: int, drafted: int) -> None:
-        """Learn how many drafts of one sequence stood."""
-        self.drafted += drafted
-        self.accepted += accepted
-        tried = min(accepted + 1, drafted)  # what came after the first that fell was not tried
-        for number in range(tried):
-            self.rate = self.memory * self.rate + (1 - self.memory) * (number < accepted)
-        self.length = self._best()
+    @property
+    def pace(self) -> float:
+        """Tokens found for the cost of a full pass; the full model alone finds one."""
+        return max(self.found / self.spent, 1.0) if self.spent else 1.0
 
-    def _best(self) -> int:
-        a = min(self.rate, 0.999)
-        pays = {
-            n: (1 - a ** (n + 1)) / (1 - a) / (1 + n * self.cost)
-            for n in range(1, self.longest + 1)
-        }
-        return max(pays, key=lambda n: pays[n])
+    def chance(self, sure: float) -> float:
+        """How likely a draft is to stand of which an exit is so sure."""
+        tenth = tenth_of(sure)
+        return self.stood[tenth] / self.tried[tenth]
+
+    def goes_on(self, sure: Sequence[Sequence[float]]) -> bool:
+        """Whether one more draft pays.
+
+        Args:
+            sure: of each draft so far, how sure the exit is of it in each sequence.
+        """
+        if len(sure) >= self.longest:
+            return False
+        together = [math.prod(map(self.chance, of_one)) for of_one in zip(*sure, strict=True)]
+        return self.rate * sum(together) > self.cost * self.pace * len(together)
+
+    def note(self, accepted: int, sure: Sequence[float]) -> None:
+        """Learn how many drafts of one sequence stood.
+
+        Args:
+            accepted: how many of the first.
+            sure: how sure the exit was of each draft.
+        """
+        self.drafted += len(sure)
+        self.accepted += accepted
+        for number, one in enumerate(sure[: accepted + 1]):  # what came later was not tried
+            stood, tenth = float(number < accepted), tenth_of(one)
+            self.rate = self.memory * self.rate + (1 - self.memory) * stood
+            self.stood[tenth] = self.memory * self.stood[tenth] + stood
+            self.tried[tenth] = self.memory * self.tried[tenth] + 1
+        self.found = self.memory * self.found + accepted + 1
+        self.spent = self.memory * self.spent + 1 + self.cost * len(sure)
+
+
+def tenth_of(sure: float) -> int:
+    """Which tenth a probability lies in."""
+    return min(int(sure * TENTHS), TENTHS - 1)
 
 
 def speculative(session: Session, choose: Chooser, stage: int, drafting: Drafting) -> Found:
@@ -132,14 +172,18 @@ def speculative(session: Session, choose: Chooser, stage: int, drafting: Draftin
     """
     if session.left <= 1:
         return fixed(session, choose, len(session.cascade.stops) - 1)
-    length = min(drafting.length, session.left - 1)
-    session.make_room(length + 1)
+    most = min(drafting.longest, session.left - 1)
+    session.make_room(most + 1)
     stops, start = session.cascade.stops, session.columns
     guesses: list[Tensor] = []
-    for _ in range(length):
+    sure: list[list[float]] = []
+    while len(guesses) < most and (not sure or drafting.goes_on(sure)):
         scores = choose.scores(session.read(stage)[:, -1], session.history)
+        picked = choose.pick(scores)
         guesses.append(scores)
-        session.push(choose.pick(scores)[:, None])
+        sure.append(choose.probability(scores, picked)[session.alive].tolist())
+        session.push(picked[:, None])
+    length = len(guesses)
     drafts = session.ids[:, start : session.columns].clone()
     logits = session.read(len(stops) - 1, last=length + 1)
     history = session.history
@@ -148,8 +192,9 @@ def speculative(session: Session, choose: Chooser, stage: int, drafting: Draftin
         dim=1,
     )
     stand, following = choose.accept(drafts, torch.stack(guesses, 1), scores)
-    for accepted in stand[session.alive].tolist():
-        drafting.note(accepted, drafts.shape[1])
+    of_each = zip(*sure, strict=True)
+    for accepted, was_sure in zip(stand[session.alive].tolist(), of_each, strict=True):
+        drafting.note(accepted, was_sure)
     session.keep(start, stand)
     session.push(following[:, None])
     tokens = torch.cat([drafts, following[:, None]], 1).scatter(
