@@ -55,7 +55,7 @@ def write_report(report: dict[str, Any], run_dir: Path, pictures: list[Path]) ->
         *picture_lines(pictures, run_dir),
         f"- {steps_of(report)}, {report['images_seen']:,} pictures and "
         f"{report['tokens_seen']:,} tokens in {report['training_seconds']:.0f} s of training, "
-        f"{report['seconds']:.0f} s in all, precision {report['precision']}",
+        f"{report['seconds']:.0f} s since it was last started, precision {report['precision']}",
         data_line(report["data"]),
         *_losses(report["validation_losses"]),
         *_letters(report["letters_read"]),

@@ -100,7 +100,7 @@ def facts(report: dict[str, Any]) -> list[str]:
     same = backbone["sha256_before"] == backbone["sha256_after"]
     return [
         f"- {steps_of(report)}, {report['tokens_seen']:,} tokens in "
-        f"{report['training_seconds']:.0f} s of training, {report['seconds']:.0f} s in all, "
+        f"{report['training_seconds']:.0f} s of training, {report['seconds']:.0f} s since it was last started, "
         f"precision {report['precision']}",
         f"- data: {data['name']}, {data['test_tokens']:,} test tokens; "
         f"{data['truncated']} documents cut, {data['empty']} empty, "
