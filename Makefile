@@ -26,8 +26,7 @@ $(READY): pyproject.toml constraints.txt
 # Balcony, a trained norm and head, and LayerSkip, three seeds each, in one table.
 compare: $(READY)
 	$(BIN)/python train.py --multirun experiment=balcony_llama3,headonly_llama3,layerskip_llama3 \
-		seed=1,2,3 runs=runs/comparison hydra.sweep.dir=runs/comparison/sweep
-	$(BIN)/python -m belvedere.runs.compare runs/comparison
+		seed=1,2,3 runs=runs/comparison
 
 # Sorted fine-tuning against SFT, SFT+ICT and extracted fine-tuning, with the same data and seeds, in
 # one report. One's own data: make compare-alpaca OPTIONS=data.path=FILE

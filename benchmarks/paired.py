@@ -6,12 +6,14 @@ machine's slow moments hit all alike.
 
 import argparse
 import json
+import math
 import resource
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
+import psutil
 import torch
 
 Found = dict[str, float]
@@ -25,21 +27,33 @@ def peak_bytes(device: torch.device) -> int:
     return kilobytes * (1 if sys.platform == "darwin" else 1024)
 
 
+def held_bytes(device: torch.device) -> int:
+    """The memory that is in use now, which after a set-up is less than its peak."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    return int(psutil.Process().memory_info().rss)
+
+
 def compare(
     parser: argparse.ArgumentParser,
     variants: Sequence[str],
     measure: Callable[[str, argparse.Namespace], Found],
     pairs: Sequence[tuple[str, str]],
     memory: str,
+    tolerance: float | None = None,
 ) -> None:
     """Measure every variant, and print medians with their range, and the ratios of pairs.
+
+    Ends with an error where two that are compared have not the same loss.
 
     Args:
         parser: with the options of the measurement.
         variants: their names.
-        measure: takes a variant and the options, returns ``seconds``, ``bytes`` and ``loss``.
+        measure: takes a variant and the options, returns ``seconds``, ``bytes`` and ``loss``, and
+            maybe the ``processor``'s seconds.
         pairs: what is divided by what.
         memory: what ``bytes`` are.
+        tolerance: of the losses of a pair, relative; None lets them differ.
     """
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", choices=variants, help="one measurement, in this process")
@@ -54,15 +68,24 @@ def compare(
             rows.append(
                 json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
             )
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     for name, rows in found.items():
         seconds = [row["seconds"] for row in rows]
+        mebibytes = statistics.median(row["bytes"] for row in rows) / 2**20
+        processor = [row["processor"] for row in rows if "processor" in row]
+        own = f"{statistics.median(processor):.2f} s of the processor, " if processor else ""
         print(
             f"{name}: {statistics.median(seconds):.2f} s ({min(seconds):.2f} to "
-            f"{max(seconds):.2f}), {statistics.median(r['bytes'] for r in rows) / 2**20:,.0f} MiB, "
+            f"{max(seconds):.2f}), {own}{mebibytes:,.0f} MiB, "
             f"loss {rows[0]['loss']:.6f}"
         )
     for first, second in pairs:
-        for key, what in (("seconds", "time"), ("bytes", memory)):
+        for a, b in zip(found[first], found[second], strict=True):
+            if tolerance is not None and not math.isclose(a["loss"], b["loss"], rel_tol=tolerance):
+                sys.exit(f"{first} has the loss {a['loss']}, {second} has {b['loss']}")
+        for key, what in (("seconds", "time"), ("processor", "processor time"), ("bytes", memory)):
+            if key not in found[first][0]:
+                continue
             ratios = [a[key] / b[key] for a, b in zip(found[first], found[second], strict=True)]
             print(
                 f"{first} / {second}, {what}: {statistics.median(ratios):.3f} "

@@ -13,6 +13,7 @@ from belvedere.metrics.language import SubModelQuality, logged
 from belvedere.optimisation import Optimisation, dims_of, name_of, renamed
 from belvedere.submodels.backbone import num_layers_of, sha256_of_weights
 from belvedere.submodels.described import Described
+from belvedere.submodels.layers import checkpoint_activations, compile_layers
 from belvedere.submodels.losses import HeadLosses
 from belvedere.submodels.views import submodel
 
@@ -37,6 +38,14 @@ class OptimisedModule(LightningModule):
         """The optimiser and its schedule over all steps of the run, for what is not frozen."""
         steps = int(self.trainer.estimated_stepping_batches)
         return self.optimisation.build(self, steps, self._dims)
+
+    def checkpoint_activations(self) -> None:
+        """Save memory by running trained layers twice; `BadInput` where none is trained."""
+        checkpoint_activations(self)
+
+    def compile_layers(self, backend: str) -> None:
+        """Compile what a step spends its time in; raises `BadInput` for an unknown backend."""
+        compile_layers(self, backend)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Name the states of optimisers, which FSDP has numbered by the parameters of the model."""

@@ -38,6 +38,8 @@ def test_a_reader_is_trained_and_reported_beside_its_baselines(run):
     assert "| table     | RMS-F1" in text
     assert re.search(r"\| scribbles +\| +\d+% +\|", text)
     assert "figures/charts.png" in text
+    assert report["packing"] is None
+    assert f"- {report['waiting']:.1%} of the training time was waiting for data\n" in text
     assert (folder / "figures" / "charts.png").stat().st_size > 10_000
     answers = [json.loads(line) for line in (folder / "answers.jsonl").read_text().splitlines()]
     assert len(answers) == sum(scores["n"] for scores in report["tasks"].values())
@@ -46,7 +48,13 @@ def test_a_reader_is_trained_and_reported_beside_its_baselines(run):
     events = EventAccumulator(str(folder))
     events.Reload()
     assert "charts" in events.Tags()["images"]
-    shown = {"train/loss", "train/letters_read", "validation/loss/table", "test/table/rms_f1"}
+    shown = {
+        "train/loss",
+        "train/waiting",
+        "train/letters_read",
+        "validation/loss/table",
+        "test/table/rms_f1",
+    }
     assert shown <= set(events.Tags()["scalars"])
     assert set(report["validation_losses"]) == set(TOKENS)
     assert re.search(r"validation loss a token at the end: .*table \d\.\d+", text)

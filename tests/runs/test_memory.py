@@ -102,6 +102,17 @@ def test_the_plan_is_what_is_measured(make, precision):
     assert plan.bytes["optimiser"] == pytest.approx(2 * sum(optimised), rel=0.01)
 
 
+@pytest.mark.parametrize("make", [balcony, soft, unichart])
+def test_the_plan_knows_of_activations_that_are_made_anew(make):
+    (ours, batch), (theirs, _), (plain, _) = make(), make(), make()
+    ours.checkpoint_activations()
+    theirs.checkpoint_activations()
+    plan = step_memory(ours, batch, "32-true", WORDS, LENGTH)
+    assert plan.total == pytest.approx(measured(theirs, batch, "32-true"), rel=0.1)
+    without = step_memory(plain, batch, "32-true", WORDS, LENGTH)
+    assert plan.bytes["activations"] < 0.9 * without.bytes["activations"]
+
+
 def test_strategies_share_memory_out():
     whole = Memory(
         {"weights": 80, "gradients": 40, "optimiser": 160, "activations": 9, "logits": 3}
@@ -144,6 +155,8 @@ def test_a_large_run_is_planned_without_a_weight(config):
     assert shared.bytes["weights"] < alone.bytes["weights"]
     assert shared.bytes["optimiser"] == pytest.approx(alone.bytes["optimiser"] / 8, rel=0.01)
     assert shared.bytes["activations"] == alone.bytes["activations"]
+    with pytest.raises(memory.BadInput, match="no decoder layer is trained"):
+        planned(config("model.exits.kind=norm", "activation_checkpointing=true"))
 
 
 def test_what_does_not_fit_is_refused_with_what_would(config, monkeypatch):

@@ -220,6 +220,7 @@ class ChartDataModule(RowsDataModule):
         no_chart: share of training pictures that show no chart; the answer to all tasks is
             `belvedere.charts.tasks.NO_CHART` then.
         num_workers: processes that make batches.
+        prefetch_factor: batches that each of these keeps ready.
     """
 
     order_class = NumberedOrder
@@ -240,10 +241,11 @@ class ChartDataModule(RowsDataModule):
         seed: int = 0,
         no_chart: float = 0.0,
         num_workers: int = 0,
+        prefetch_factor: int = 2,
     ) -> None:
         super().__init__(
             name, batch_size=batch_size, eval_batch_size=eval_batch_size, seed=seed,
-            num_workers=num_workers,
+            num_workers=num_workers, prefetch_factor=prefetch_factor,
         )  # fmt: skip
         height, width = image_size
         check_sizes(height=height, width=width, train_charts=train_charts, eval_charts=eval_charts)

@@ -123,6 +123,7 @@ class RowsDataModule(LightningDataModule):
         eval_batch_size: rows in an evaluation batch.
         seed: of the order.
         num_workers: processes that make batches.
+        prefetch_factor: batches that each of these keeps ready.
 
     Raises:
         BadInput: a size that is none.
@@ -132,14 +133,25 @@ class RowsDataModule(LightningDataModule):
     """How training rows are ordered."""
 
     def __init__(
-        self, name: str, *, batch_size: int, eval_batch_size: int, seed: int, num_workers: int
+        self,
+        name: str,
+        *,
+        batch_size: int,
+        eval_batch_size: int,
+        seed: int,
+        num_workers: int,
+        prefetch_factor: int = 2,
     ) -> None:
         super().__init__()
-        check_sizes(batch_size=batch_size, eval_batch_size=eval_batch_size)
+        check_sizes(
+            batch_size=batch_size, eval_batch_size=eval_batch_size, prefetch_factor=prefetch_factor
+        )
+        check_sizes(lowest=0, num_workers=num_workers)
         self.name = name
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.seed = seed
         self.num_workers = num_workers
+        self.prefetch_factor = prefetch_factor
         self.rows: dict[Split, Any] = {}
         self._epoch, self._resumes = 0, True
         # Rows and batches of that epoch which other layouts have gone through.
@@ -205,11 +217,20 @@ class RowsDataModule(LightningDataModule):
             batch_size=self.batch_size,
             sampler=order,
             drop_last=len(order) >= self.batch_size,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            worker_init_fn=deaf,
             collate_fn=self.collate,
+            **self.workers(),
         )
+
+    def workers(self) -> dict[str, Any]:
+        """The options of a training loader that are about the processes beside this one."""
+        if not self.num_workers:
+            return {}
+        return {
+            "num_workers": self.num_workers,
+            "prefetch_factor": self.prefetch_factor,
+            "persistent_workers": True,
+            "worker_init_fn": deaf,
+        }
 
     def val_dataloader(self) -> StatefulDataLoader:
         """The held-out rows, in order."""

@@ -30,6 +30,7 @@ class PackedDataModule(RowsDataModule):
             data are not split.
         seed: of the order.
         num_workers: processes that make batches.
+        prefetch_factor: batches that each of these keeps ready.
 
     Raises:
         BadInput: a size or a share that is none.
@@ -46,10 +47,11 @@ class PackedDataModule(RowsDataModule):
         held_out: float,
         seed: int,
         num_workers: int,
+        prefetch_factor: int = 2,
     ) -> None:
         super().__init__(
             name, batch_size=batch_size, eval_batch_size=eval_batch_size, seed=seed,
-            num_workers=num_workers,
+            num_workers=num_workers, prefetch_factor=prefetch_factor,
         )  # fmt: skip
         check_sizes(sequence_length=sequence_length)
         check_share(held_out=held_out)

@@ -74,6 +74,7 @@ class SupervisedDataModule(PackedDataModule):
         eval_batch_size: rows in an evaluation batch, and prompts that are answered at once.
         seed: of the order.
         num_workers: processes that make batches.
+        prefetch_factor: batches that each of these keeps ready.
 
     Raises:
         BadInput: neither path nor hub; unreadable or broken files; an unreachable hub.
@@ -99,10 +100,12 @@ class SupervisedDataModule(PackedDataModule):
         eval_batch_size: int = 16,
         seed: int = 0,
         num_workers: int = 0,
+        prefetch_factor: int = 2,
     ) -> None:
         super().__init__(
             tokenizer, name, sequence_length=sequence_length, batch_size=batch_size,
             eval_batch_size=eval_batch_size, held_out=held_out, seed=seed, num_workers=num_workers,
+            prefetch_factor=prefetch_factor,
         )  # fmt: skip
         if (path is None) == (hub is None):
             raise BadInput(

@@ -50,6 +50,7 @@ class TextDataModule(PackedDataModule):
         cache_dir: where tokenised files are kept.
         seed: of the order.
         num_workers: processes that make batches.
+        prefetch_factor: batches that each of these keeps ready.
 
     Raises:
         BadInput: neither path nor hub; unreadable, empty or broken files; an unreachable hub.
@@ -74,10 +75,12 @@ class TextDataModule(PackedDataModule):
         cache_dir: str = ".cache/tokens",
         seed: int = 0,
         num_workers: int = 0,
+        prefetch_factor: int = 2,
     ) -> None:
         super().__init__(
             tokenizer, name, sequence_length=sequence_length, batch_size=batch_size,
             eval_batch_size=eval_batch_size, held_out=held_out, seed=seed, num_workers=num_workers,
+            prefetch_factor=prefetch_factor,
         )  # fmt: skip
         if (path is None) == (hub is None):
             raise BadInput(
@@ -204,9 +207,7 @@ class TextDataModule(PackedDataModule):
                 where="resume",
                 remedy="give the same devices, data.batch_size and data.num_workers as before",
             )
-        return StatefulDataLoader(
-            self.stream, batch_size=self.batch_size, num_workers=self.num_workers
-        )
+        return StatefulDataLoader(self.stream, batch_size=self.batch_size, **self.workers())
 
 
 class StreamedRows(IterableDataset[Batch]):

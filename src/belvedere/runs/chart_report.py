@@ -6,7 +6,7 @@ from typing import Any
 
 from belvedere.metrics.chart_tasks import HEADLINE
 from belvedere.runs.chart_figures import write_depth_figures
-from belvedere.runs.report import aligned, publish, steps_of
+from belvedere.runs.report import aligned, loop_line, publish, steps_of
 
 SHOWN = {
     "texts_f1": ("texts read, F1", "{:.1%}"),
@@ -56,6 +56,7 @@ def write_report(report: dict[str, Any], run_dir: Path, pictures: list[Path]) ->
         f"- {steps_of(report)}, {report['images_seen']:,} pictures and "
         f"{report['tokens_seen']:,} tokens in {report['training_seconds']:.0f} s of training, "
         f"{report['seconds']:.0f} s since it was last started, precision {report['precision']}",
+        loop_line(report),
         data_line(report["data"]),
         *_losses(report["validation_losses"]),
         *_letters(report["letters_read"]),

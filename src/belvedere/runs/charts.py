@@ -38,6 +38,7 @@ from belvedere.runs.training import (
     open_run,
     quiet,
     run_facts,
+    set_step,
 )
 from belvedere.submodels.backbone import sha256_of_weights
 from belvedere.unichart.config import ChartModelConfig
@@ -66,6 +67,7 @@ def train(config: DictConfig) -> dict[str, Any]:
     ):
         if head is not None and not weight:
             head.requires_grad_(False)  # several processes wait for all gradients there are
+    set_step(module, config)
     datamodule.setup()  # every split: a missing test set is to be found before the training
     remedy = "give a reader that has learned the task, or set reader.task_tokens=true to learn it"
     for split in ("train", "test"):

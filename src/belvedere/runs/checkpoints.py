@@ -99,6 +99,15 @@ def point(link: Path, target: str | Path) -> None:
     os.replace(beside, link)
 
 
+def link(latest: Path, folder: Path) -> None:
+    """Let ``latest`` point to the folder of a run or sweep. Raises `BadInput` if it cannot."""
+    try:
+        latest.parent.mkdir(parents=True, exist_ok=True)
+        point(latest, folder.resolve())
+    except OSError as error:
+        raise unwritable(latest, error, "free some space or choose another runs") from error
+
+
 def damage(file: Path) -> str | None:
     """What is wrong with a checkpoint, by the checksums that torch writes with it.
 
@@ -121,14 +130,17 @@ def damage(file: Path) -> str | None:
 def checkpoint_to_resume(config: DictConfig) -> str | None:
     """The checkpoint to go on with, if one was asked for and any was written yet.
 
+    A job that Slurm has queued again goes on without being asked to.
+
     The newest one of the run that is whole: one that is damaged is named, and left aside.
 
     Raises:
         BadInput: the named checkpoint is not there or damaged, or all of the run's are damaged.
     """
-    if not config.resume:
+    again = int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
+    if not config.resume and not again:
         return None
-    if config.resume is not True:
+    if config.resume not in (True, False):
         file = Path(config.resume)
         if not file.exists():
             raise BadInput(

@@ -2,14 +2,16 @@
 
 The command is ``python -m belvedere.runs.compare RUN [RUN ...] [--output DIR]``; a run is a folder
 with a ``report.json``, or one that holds such folders at any depth, e.g. a sweep. Language models
-are compared by sub-model, chart readers by task and kind of chart. Where the runs answered prompts,
-the answers of every two methods are compared by a judge as well.
+are compared by sub-model, chart readers by task and kind of chart; means are over runs that differ
+in nothing but their seed. Where the runs answered prompts, the answers of every two methods are
+compared by a judge as well. After a sweep of ``train.py`` its folder has this comparison already.
 """
 
 import argparse
+import copy
 import json
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -21,10 +23,22 @@ from belvedere.runs.chart_comparison import compared
 from belvedere.runs.figures import draw_heat_map, draw_positions, write_figures
 from belvedere.runs.judge import add_judge_options, chosen_judge, scores_of
 from belvedere.runs.report import CHANGES, METRICS, aligned, change
-from belvedere.soft.judge import Judge
+from belvedere.runs.sweeps import (
+    NO_SETTINGS,
+    Failure,
+    Settings,
+    failures,
+    settings_of,
+    told,
+    varying,
+)
+from belvedere.soft.judge import Judge, ReferenceJudge
 
 UNTUNED = "not fine-tuned"
 """What `ExtractedModule` calls the model that it took its layers from."""
+
+OF_TRAINING = ("experiment", "model.", "trainer.")
+"""Beginnings of the settings that say how is trained."""
 
 Scores = dict[str, dict[str, float]]
 
@@ -48,6 +62,23 @@ class Run:
         return next((row["method"] for row in rows if row["kind"] == "exit"), rows[-1]["method"])
 
 
+@dataclass(frozen=True)
+class Named:
+    """A part of a report that has a name.
+
+    Attributes:
+        part: of the report.
+        key: of the name in it.
+        submodel: which one it is of.
+        settings: of the run.
+    """
+
+    part: dict[str, Any]
+    key: str
+    submodel: str
+    settings: Settings
+
+
 def read_runs(places: Iterable[Path]) -> list[Run]:
     """The runs at or below the given places, each once.
 
@@ -64,6 +95,37 @@ def read_runs(places: Iterable[Path]) -> list[Run]:
             )
         files |= {file.resolve(): None for file in found}
     return [Run(file.parent, json.loads(file.read_text(encoding="utf-8"))) for file in files]
+
+
+def told_apart(runs: list[Run]) -> list[Run]:
+    """The runs, with what those of one name have set otherwise as a part of that name.
+
+    A name is a sub-model's method, or what a chart reader is called. Sub-models of which nothing
+    was trained are the same whatever the training, and what no sub-model is there twice for, such
+    as the depth of an extracted one, tells nothing apart.
+    """
+    runs = copy.deepcopy(runs)
+    named: dict[tuple[str, bool], list[Named]] = {}
+    for run in runs:
+        settings = settings_of(run.folder)
+        if "tasks" in run.report:
+            name = run.report.get("label") or run.report["experiment"]
+            named.setdefault((name, True), []).append(Named(run.report, "label", "", settings))
+            continue
+        for row in run.report["submodels"]:
+            trained = row.get("trained_parameters") != 0
+            entry = Named(row, "method", row["name"], settings)
+            named.setdefault((row["method"], trained), []).append(entry)
+    for (name, trained), entries in named.items():
+        ignored = NO_SETTINGS if trained else NO_SETTINGS + OF_TRAINING
+        alike = [
+            [entry.settings for entry in entries if entry.submodel == submodel]
+            for submodel in {entry.submodel: None for entry in entries}
+        ]
+        keys = dict.fromkeys(key for settings in alike for key in varying(settings, ignored))
+        for entry in entries:
+            entry.part[entry.key] = ", ".join([name, *told(entry.settings, keys)])
+    return runs
 
 
 def merge(runs: list[Run]) -> list[dict[str, Any]]:
@@ -223,9 +285,27 @@ def judged(runs: list[Run], judge: Judge) -> dict[tuple[str, str], Scores]:
     }
 
 
-def write_comparison(runs: list[Run], output: Path, judge: Judge) -> list[str]:
-    """Write ``comparison.md`` with its figures into a folder; returns the tables for the screen."""
+def compare_sweep(folder: Path) -> None:
+    """Compare the runs of a sweep in its folder, and show the tables."""
+    failed = failures([folder])
+    runs = [] if failed and not any(folder.rglob("report.json")) else read_runs([folder])
+    print("\n".join(write_comparison(runs, folder, ReferenceJudge(), failed)))
+    print(f"\ncomparison: {folder / 'comparison.md'}")
+
+
+def write_comparison(
+    runs: list[Run], output: Path, judge: Judge, failed: Sequence[Failure]
+) -> list[str]:
+    """Write ``comparison.md`` with its figures into a folder; returns the tables for the screen.
+
+    Args:
+        runs: that have finished.
+        output: the folder.
+        judge: of answers.
+        failed: runs that have not.
+    """
     output.mkdir(parents=True, exist_ok=True)
+    runs = told_apart(runs)
     charts = [run.report for run in runs if "tasks" in run.report]
     language = [run for run in runs if "tasks" not in run.report]
     shown = [
@@ -234,6 +314,7 @@ def write_comparison(runs: list[Run], output: Path, judge: Judge) -> list[str]:
         *(table(merge(language)) if language else []),
     ]
     more = language_lines(language, output, judge) if language else []
+    more += failed_lines(failed)
     text = "\n".join(["# Comparison", "", *shown, "", *more])
     (output / "comparison.md").write_text(text + "\n", encoding="utf-8")
     return shown
@@ -270,6 +351,14 @@ def language_lines(runs: list[Run], output: Path, judge: Judge) -> list[str]:
     return lines
 
 
+def failed_lines(failed: Sequence[Failure]) -> list[str]:
+    """What is said of runs that have failed."""
+    if not failed:
+        return []
+    lines = [f"- {one.run} ({', '.join(one.settings)}): {one.line}" for one in failed]
+    return ["", "## Runs that failed", "", *lines]
+
+
 def slug(name: str) -> str:
     """A name as part of a file's name."""
     return "".join(c if c.isalnum() else "_" for c in name)
@@ -283,7 +372,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("runs/comparison"))
     add_judge_options(parser)
     args = parser.parse_args()
-    shown = write_comparison(read_runs(args.runs), args.output, chosen_judge(args))
+    judge = chosen_judge(args)
+    shown = write_comparison(read_runs(args.runs), args.output, judge, failures(args.runs))
     print("\n".join(shown))
 
 

@@ -6,18 +6,22 @@ import re
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.errors import HydraException
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from belvedere.errors import BAD_INPUT, BadInput
+from belvedere.errors import BAD_INPUT, BadInput, first_line
 
 PROJECT = Path(__file__).resolve().parents[3]
 CONFIGS = PROJECT / "configs"
@@ -33,6 +37,9 @@ OF_THE_DISK = {
 }
 """What to do about errors that any file may meet with."""
 GO_ON = "continue with the same command and resume=true"
+SWEEPS = "sweeps"
+FAILURE = "error.txt"
+"""In the folder of a sweep's run that has failed: why, in one line."""
 
 
 def run_verb(
@@ -57,14 +64,35 @@ def run_verb(
     full_error = os.environ.get("HYDRA_FULL_ERROR", "") not in ("", "0")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would print and swallow
 
-    # Errors of the verb are met within the job: outside, Hydra has added a line of its own.
-    def job(config: DictConfig) -> None:
-        with one_line(full_error, interrupted):
-            verb(config)
-
     main = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=config_name)
     with one_line(full_error, interrupted):
-        main(job)()
+        main(Job(verb, full_error, interrupted))()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A verb as Hydra calls it, here or in another process, to which a launcher sends it.
+
+    Errors of the verb are met within: outside, Hydra has added a line of its own.
+    """
+
+    verb: Callable[[DictConfig], object]
+    full_error: bool
+    interrupted: str
+
+    def __call__(self, config: DictConfig) -> None:
+        """Run the verb, in a sweep as one of many."""
+        with one_line(self.full_error, self.interrupted):
+            if not in_sweep():
+                self.verb(config)
+                return
+            with fails_alone(self.full_error, self.interrupted), as_command(config):
+                self.verb(config)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A process that is sent the job reads the configuration next."""
+        register_resolvers()
+        self.__dict__.update(state)
 
 
 def run_configured(config: DictConfig) -> None:
@@ -95,26 +123,76 @@ def one_line(full_error: bool, interrupted: str) -> Iterator[None]:
     usual, threading.excepthook = threading.excepthook, _told_later
     try:
         yield
-    except (BadInput, HydraException, OmegaConfBaseException) as error:
-        if full_error:
-            raise
-        print(f"error: {explain(error)}", file=sys.stderr)
-        sys.exit(BAD_INPUT)
     except KeyboardInterrupt:
         print(f"interrupted: {interrupted}", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except OSError as error:
-        remedy = OF_THE_DISK.get(error.errno or 0)
-        if full_error or remedy is None:
+    except Exception as error:
+        line = line_of(error, interrupted)
+        if full_error or line is None:
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror}; {remedy}; {interrupted}", file=sys.stderr)
+        print(f"error: {line}", file=sys.stderr)
         sys.exit(BAD_INPUT)
     finally:
         threading.excepthook = usual
         if threading.current_thread() is threading.main_thread():
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def line_of(error: Exception, interrupted: str) -> str | None:
+    """The one line for an error that a person can do something about; None for any other."""
+    if isinstance(error, BadInput | HydraException | OmegaConfBaseException):
+        return explain(error)
+    remedy = OF_THE_DISK.get(error.errno or 0) if isinstance(error, OSError) else None
+    if not isinstance(error, OSError) or remedy is None:
+        return None
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror}; {remedy}; {interrupted}"
+
+
+def in_sweep() -> bool:
+    """Whether this is a run of a sweep that `belvedere.runs.sweeps.Sweep` ends."""
+    if not HydraConfig.initialized():
+        return False
+    chosen = HydraConfig.get()
+    return chosen.mode is RunMode.MULTIRUN and "sweep" in chosen.callbacks
+
+
+@contextmanager
+def fails_alone(full_error: bool, interrupted: str) -> Iterator[None]:
+    """Let a run of a sweep fail without the others: what is wrong is told, and kept for the end."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    (folder / FAILURE).unlink(missing_ok=True)
+    try:
+        yield
+    except Exception as error:
+        line = line_of(error, interrupted)
+        if full_error or line is None:
+            traceback.print_exc()
+        line = line or f"{type(error).__name__}: {first_line(error)}"
+        print(f"error: run {folder.name}: {line}", file=sys.stderr)
+        (folder / FAILURE).write_text(f"{line}\n", encoding="utf-8")
+
+
+@contextmanager
+def as_command(config: DictConfig) -> Iterator[None]:
+    """Let a run of a sweep be as if a command had started it alone.
+
+    By its command line Lightning starts a run's other processes, and takes those that the
+    environment tells of for started. What a run leaves of both the next one must not see.
+    """
+    arguments, environment = sys.argv, dict(os.environ)
+    run_dir = quoted(f"run_dir={config.run_dir}", ["run_dir"])
+    sys.argv = [arguments[0], *HydraConfig.get().overrides.task, run_dir]
+    try:
+        yield
+    finally:
+        sys.argv = arguments
+        os.environ.clear()
+        os.environ.update(environment)
+        distributed = sys.modules.get("torch.distributed")
+        if distributed is not None and distributed.is_initialized():
+            distributed.destroy_process_group()
 
 
 def _told_later(args: threading.ExceptHookArgs) -> None:
@@ -134,14 +212,17 @@ def explain(error: BaseException) -> str:
         cause = cause.__cause__ or cause.__context__
     text = str(cause or error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if isinstance(error, MissingConfigException) and "/launcher/" in (error.missing_cfg_file or ""):
+        lines.append("pip install -e '.[sweeps]' brings the launchers of sweeps")
     return "; ".join(line for line in lines if not line.startswith(("provider=", "full_key:")))
 
 
 def register_resolvers() -> None:
-    """Make ``${project:PATH}``, ``${run_dir:RUNS,NAME,RESUME}`` and ``${if_new:INIT,A,B}`` known to
-    the configuration."""
+    """Make ``${project:PATH}``, ``${run_dir:RUNS,NAME,RESUME}``, ``${sweep_dir:RUNS,RESUME}`` and
+    ``${if_new:INIT,A,B}`` known to the configuration."""
     OmegaConf.register_new_resolver("project", lambda path: str(PROJECT / path), replace=True)
     OmegaConf.register_new_resolver("run_dir", choose_run_dir, replace=True, use_cache=True)
+    OmegaConf.register_new_resolver("sweep_dir", choose_sweep_dir, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("if_new", if_new, replace=True)
 
 
@@ -153,12 +234,39 @@ def if_new(init: str, new: Any, trained: Any) -> Any:
 
 
 def choose_run_dir(runs: str, name: str, resume: bool) -> str:
-    """``RUNS/NAME/DATE``, or the folder of the latest run where that one is resumed."""
-    latest = Path(runs) / name / "latest"
+    """A run's folder: ``RUNS/NAME/DATE``, or of a sweep's run its own one in the sweep's.
+
+    Processes that `torchrun` has started, and starts anew, know no common date, but an id.
+
+    Raises:
+        BadInput: `torchrun` was given none, or there is no run to resume.
+    """
+    if in_sweep():
+        return str(HydraConfig.get().runtime.output_dir)
+    job = os.environ.get("TORCHELASTIC_RUN_ID")
+    if job is None:
+        return dated(Path(runs) / name, resume)
+    if job == "none":
+        raise BadInput(
+            "torchrun has no id, by which all processes choose one folder",
+            where="run_dir",
+            remedy="give torchrun --rdzv_id=ID, or name a run_dir",
+        )
+    return str(Path(runs) / name / job)
+
+
+def choose_sweep_dir(runs: str, resume: bool) -> str:
+    """A sweep's folder: ``RUNS/sweeps/DATE``."""
+    return dated(Path(runs) / SWEEPS, resume)
+
+
+def dated(folder: Path, resume: bool) -> str:
+    """``FOLDER/DATE``, or where ``FOLDER/latest`` points to if that is resumed."""
+    latest = folder / "latest"
     if resume is True:
         if not latest.exists():
             raise BadInput(
                 "there is no run to resume", where=str(latest), remedy="start without resume=true"
             )
         return str(latest.resolve())
-    return str(Path(runs) / name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f"))
+    return str(folder / datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f"))

@@ -231,6 +231,8 @@ def planned(config: DictConfig, batch_size: int | None = None) -> Memory:
             "tokens": torch.empty(texts, dtype=torch.long),
         }
     module.train()
+    if config.activation_checkpointing:
+        module.checkpoint_activations()
     shares = Shares.of(config, module)
     precision = chosen_precision(config.trainer.precision)
     found = step_memory(module, batch, precision, vocabulary, longest, foreach=True)

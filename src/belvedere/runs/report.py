@@ -94,14 +94,26 @@ def steps_of(report: dict[str, Any]) -> str:
     return told
 
 
+def loop_line(report: dict[str, Any]) -> str:
+    """How well the training used its time, and its packed rows where there were any."""
+    told = f"- {report['waiting']:.1%} of the training time was waiting for data"
+    if packing := report["packing"]:
+        told += (
+            f"; {packing['tokens']:.1%} of the places in packed rows held a token, "
+            f"{packing['learned']:.1%} carried a loss"
+        )
+    return told
+
+
 def facts(report: dict[str, Any]) -> list[str]:
     """What was trained on what, and whether the backbone stayed as it was."""
     backbone, data = report["backbone"], report["data"]
     same = backbone["sha256_before"] == backbone["sha256_after"]
     return [
         f"- {steps_of(report)}, {report['tokens_seen']:,} tokens in "
-        f"{report['training_seconds']:.0f} s of training, {report['seconds']:.0f} s since it was last started, "
-        f"precision {report['precision']}",
+        f"{report['training_seconds']:.0f} s of training, "
+        f"{report['seconds']:.0f} s since it was last started, precision {report['precision']}",
+        loop_line(report),
         f"- data: {data['name']}, {data['test_tokens']:,} test tokens; "
         f"{data['truncated']} documents cut, {data['empty']} empty, "
         + (f"{data['too_long']} with a prompt longer than a row, " if "too_long" in data else "")

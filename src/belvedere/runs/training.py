@@ -20,10 +20,10 @@ from omegaconf import DictConfig, OmegaConf
 from transformers.utils import logging as transformers_logging
 
 from belvedere.errors import BadInput, first_line, unwritable
-from belvedere.method import MethodModule
+from belvedere.method import MethodModule, OptimisedModule
 from belvedere.runs.answers import Answers
 from belvedere.runs.callbacks import DepthFigure, StepClock, TextSamples, progress
-from belvedere.runs.checkpoints import checkpoint_to_resume, point
+from belvedere.runs.checkpoints import checkpoint_to_resume, link
 from belvedere.runs.entry import GO_ON
 from belvedere.runs.memory import check_devices
 from belvedere.runs.positions import KlByPosition
@@ -55,6 +55,7 @@ def train(config: DictConfig) -> dict[str, Any]:
     model = backbone.load()
     made = partial(instantiate, config.model)
     module = made(backbone=model)
+    set_step(module, config)
     run_dir = open_run(config)
     link_latest(config)
     clock, samples = StepClock(), TextSamples(tokenizer, list(config.samples))
@@ -93,6 +94,23 @@ def train(config: DictConfig) -> dict[str, Any]:
     return report
 
 
+def set_step(module: OptimisedModule, config: DictConfig) -> None:
+    """Let a module take its training steps in the way that the configuration says.
+
+    Raises:
+        BadInput: no such way, or none of this method.
+    """
+    if not isinstance(config.activation_checkpointing, bool):
+        raise BadInput(
+            f"{config.activation_checkpointing!r} is neither true nor false",
+            where="activation_checkpointing", remedy="give one of them",
+        )  # fmt: skip
+    if config.activation_checkpointing:
+        module.checkpoint_activations()
+    if config.compile:
+        module.compile_layers("inductor" if config.compile is True else str(config.compile))
+
+
 def fit(
     trainer: Trainer, module: LightningModule, datamodule: LightningDataModule, config: DictConfig
 ) -> None:
@@ -108,6 +126,11 @@ def fit(
         raise BadInput(
             "the accelerator has too little memory", where="training",
             remedy="give a smaller data.batch_size, and trainer.accumulate_grad_batches for it",
+        ) from error  # fmt: skip
+    except torch._dynamo.exc.TorchDynamoException as error:
+        raise BadInput(
+            f"the step cannot be compiled on this machine ({first_line(error)})",
+            where="compile", remedy="set it to false",
         ) from error  # fmt: skip
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
@@ -146,6 +169,8 @@ def run_facts(
         "planned_steps": config.trainer.max_steps,
         "skipped_steps": callback_of(trainer, FiniteLoss).skipped,
         "tokens_seen": clock.tokens_seen,
+        "waiting": round(clock.waiting, 4),
+        "packing": clock.packing,
     }
 
 
@@ -175,8 +200,9 @@ def check_steps(config: DictConfig) -> None:
 def check_machine(config: DictConfig) -> None:
     """Refuse at once what this machine cannot do. Raises `BadInput`."""
     need = config.get("needs_gpus", 0)
+    nodes = config.trainer.get("num_nodes", 1)
     there = torch.cuda.device_count()
-    if there < need:
+    if there * nodes < need:
         raise BadInput(
             f"scale={config.scale} of {config.name} needs {need} GPU(s), this machine has {there}",
             where="scale",
@@ -205,12 +231,7 @@ def link_latest(config: DictConfig) -> None:
     """Let ``latest`` point to the run: where it begins if it trains, else once it has a report."""
     if getattr(rank_zero_only, "rank", 0):
         return
-    latest = Path(config.runs) / config.name / "latest"
-    try:
-        latest.parent.mkdir(parents=True, exist_ok=True)
-        point(latest, Path(config.run_dir).resolve())
-    except OSError as error:
-        raise unwritable(latest, error, "free some space or choose another runs") from error
+    link(Path(config.runs) / config.name / "latest", Path(config.run_dir))
 
 
 def build_trainer(config: DictConfig, run_dir: Path, extra: list[Callback]) -> Trainer:

@@ -67,7 +67,20 @@ class ChartKeys:
         attended = DynamicCache()
         for layer, (keys, values) in enumerate(self.pairs):
             attended.update(keys.index_select(0, charts), values.index_select(0, charts), layer)
-        return EncoderDecoderCache(DynamicCache(), attended)
+        return EncoderDecoderCache(PassingCache(), attended)
+
+
+class PassingCache(DynamicCache):
+    """What texts that are read whole need of a cache: each layer attends to its own keys alone.
+
+    As nothing is kept, a layer may run twice (`OptimisedModule.checkpoint_activations`).
+    """
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """The keys and values as they are."""
+        return key_states, value_states
 
 
 class ChartModel(nn.Module):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -20,6 +21,7 @@ from belvedere.metrics.chart_tasks import Answered
 from belvedere.optimisation import Optimisation
 from belvedere.processes import losses_of_all, sums_of_all
 from belvedere.submodels.backbone import num_layers_of, validate_depths
+from belvedere.submodels.layers import compile_modules
 from belvedere.submodels.losses import HeadLosses, head_losses
 from belvedere.submodels.speed import now
 from belvedere.unichart.generation import Answers
@@ -145,6 +147,20 @@ class UniChartModule(OptimisedModule):
     def answered(self) -> list[Answered]:
         """After testing, every answer of the full reader."""
         return self.answered_by_depth[self.layers]
+
+    def checkpoint_activations(self) -> None:
+        """Run the layers of decoder and encoder twice to save memory."""
+        super().checkpoint_activations()
+        self.model.encoder.swin.set_grad_checkpointing()
+
+    def compile_layers(self, backend: str) -> None:
+        """Compile the blocks of the encoder, which takes pages of one size.
+
+        The decoder gets texts of any length, and hooks within its layers watch where it looks.
+        Each stage has a size of its own, and one variant for all takes ten times as long to make.
+        """
+        blocks = [part for part in self.modules() if isinstance(part, SwinTransformerBlock)]
+        compile_modules(blocks, backend, dynamic=False)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The loss of a batch; see `belvedere.data.charts.ChartDataModule` for its form."""
