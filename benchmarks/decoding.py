@@ -39,7 +39,7 @@ from belvedere.runs.writing import Writer, prompt_of
 from belvedere.submodels.backbone import head_of, layers_of
 from belvedere.submodels.checkpoints import Checkpoint, load_checkpoint
 from belvedere.submodels.engine.choices import Decoding, decoding_of
-from belvedere.submodels.engine.generation import Statistics, generate
+from belvedere.submodels.engine.generation import Statistics, generate, length_of
 from belvedere.submodels.engine.sampling import Chooser, Sampling
 from belvedere.submodels.exits import ExitConfig, build_exits
 from belvedere.submodels.loading import Backbone
@@ -82,12 +82,6 @@ class Clock(BaseStreamer):
         """Nothing is left."""
 
 
-def cut(tokens: list[int], ends: list[int]) -> list[int]:
-    """An answer without what fills the batch behind its end."""
-    stop = next((n for n, token in enumerate(tokens, 1) if token in ends), len(tokens))
-    return tokens[:stop]
-
-
 @torch.no_grad()
 def by_transformers(
     checkpoint: Checkpoint, batches: list[Answers], new: int, ends: list[int], **options: Any
@@ -108,7 +102,8 @@ def by_transformers(
         timed.first += clock.first - start
         timed.rest += now(device) - clock.first
         timed.steps += found.shape[1] - longest - clock.tokens
-        timed.answers += [cut(one, ends) for one in found[:, longest:].tolist()]
+        written = found[:, longest:].tolist()  # with what fills the batch behind ends
+        timed.answers += [one[: length_of(one, 0, ends, len(one))] for one in written]
     return timed
 
 

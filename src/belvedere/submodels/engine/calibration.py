@@ -50,6 +50,11 @@ class Weights:
         ]
         return cls(stages, exits)
 
+    @property
+    def full(self) -> int:
+        """What the full model reads for a token."""
+        return sum(self.stages) + self.exits[-1]
+
     def share(self, thresholds: Sequence[float], leaves: Sequence[float]) -> float:
         """What is read for a token on average, as a share of what the full model reads.
 
@@ -64,13 +69,11 @@ class Weights:
         ):
             read += here * (stage + exit * is_asked)
             here -= share
-        return read / (sum(self.stages) + self.exits[-1])
+        return read / self.full
 
     def draft(self, stage: int) -> float:
         """What an exit's own pass reads, likewise."""
-        return (sum(self.stages[: stage + 1]) + self.exits[stage]) / (
-            sum(self.stages) + self.exits[-1]
-        )
+        return (sum(self.stages[: stage + 1]) + self.exits[stage]) / self.full
 
 
 def numel(module: nn.Module | None) -> int:
