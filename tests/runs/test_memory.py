@@ -5,7 +5,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from torch.profiler import profile
+from peaks import peak_of
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from belvedere.balcony import BalconyModule
@@ -77,17 +77,7 @@ def measured(module, batch, precision):
     step()
     held = [*module.parameters(), *module.buffers()]
     held += [one for state in optimizer.state.values() for one in state.values()]
-    with profile(profile_memory=True) as found:
-        step()
-    changes = [
-        (event.start_ns(), event.nbytes())
-        for event in found.profiler.kineto_results.events()
-        if event.name() == "[memory]"
-    ]
-    now = peak = 0
-    for _, size in sorted(changes):
-        now += size
-        peak = max(peak, now)
+    peak = peak_of(step)
     return peak + sum(one.numel() * one.element_size() for one in held if torch.is_tensor(one))
 
 
