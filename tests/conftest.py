@@ -1,12 +1,18 @@
 """Fixtures that several parts share: one thread, and a tiny backbone in a folder."""
 
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from absl.logging import get_absl_handler
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from belvedere.corpus.tokenizer import train as train_tokenizer
+
+# TensorBoard's logging closes the stream that it was made with when Hydra takes its own into use:
+# imported in a test, that is what pytest captures all others' output with.
+get_absl_handler().python_handler.setStream(sys.__stderr__)
 
 SHARED = Path(__file__).resolve().parents[1] / "../shared/data"
 WORDS = [

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from belvedere.charts.letters import CLASSES, UNKNOWN
 from belvedere.charts.tasks import NO_CHART, says_no_chart
-from belvedere.charts.tokenizer import encode
+from belvedere.charts.tokenizer import encode, encode_prompt
 from belvedere.data.chart_corpus import ChartCorpusDataModule
 from belvedere.errors import BadInput
 from belvedere.metrics.chart_tasks import abstention, scores_by_kind, task_scores
@@ -159,11 +159,12 @@ def test_the_blank_image_is_answered_once_for_all_charts(data: ChartCorpusDataMo
     generate = reader.generate
     reader.generate = lambda asked, *rest: calls.extend(asked.prompts) or generate(asked, *rest)
     found = answer_blank(reader, data)
-    assert [replace(one, confidence=0) for one in found] == [
-        replace(one, confidence=0) for one in plain
+    assert [replace(one, confidence=0, no_chart=0) for one in found] == [
+        replace(one, confidence=0, no_chart=0) for one in plain
     ]
     for one, other in zip(found, plain, strict=True):
         assert one.confidence == pytest.approx(other.confidence, rel=1e-4)
+        assert one.no_chart == pytest.approx(other.no_chart, rel=1e-4)
     assert len(calls) == len({tuple(prompt) for prompt in calls}) < len(found)
 
 
@@ -324,6 +325,25 @@ def test_no_chart_is_answered_with_the_confidence_that_there_is_one(
         "no_chart": 1.0, "confidence": pytest.approx(answered[0].confidence), "n": len(answered)
     }  # fmt: skip
     assert abstention([]) == {"no_chart": 0.0, "confidence": 0.0, "n": 0}
+
+
+def test_the_probability_of_no_chart_is_there_whatever_is_answered(
+    data: ChartCorpusDataModule,
+) -> None:
+    reader = module(data, new_tokens=16).eval()
+    batch = next(iter(data.test_dataloader()))
+    refusal = encode(data.tokenizer, NO_CHART)
+    with torch.no_grad():
+        states = reader.encoded(batch)
+        for i, one in enumerate(reader.answer(batch)):
+            prompt = encode_prompt(data.tokenizer, one.task, one.question)
+            picture = batch["picture"][i : i + 1]
+            logits = reader.model(states[picture], torch.tensor([[*prompt, *refusal]]))
+            own = logits[0, len(prompt) - 1 : -1].softmax(-1)
+            wanted = math.prod(own[j, token].item() for j, token in enumerate(refusal))
+            assert one.no_chart == pytest.approx(wanted, rel=1e-3)
+    short = module(data, new_tokens=2).eval().answer(batch)
+    assert all(0 < one.no_chart < 1 for one in short)
 
 
 def test_letters_alone_train_the_stem_and_are_measured(

@@ -46,6 +46,7 @@ class Answered:
         finished: whether the answer came to its end within the tokens that it may have.
         tokens: of the answer, its end included.
         cut: whether the question's end was left out, as it was too long for the decoder.
+        no_chart: the probability of the answer `NO_CHART`, whatever was answered.
     """
 
     task: TaskName
@@ -58,6 +59,7 @@ class Answered:
     finished: bool = True
     tokens: int = 0
     cut: bool = False
+    no_chart: float = 0.0
 
 
 def task_scores(answered: Sequence[Answered]) -> dict[str, dict[str, float]]:

@@ -19,7 +19,8 @@ CURRENCIES = "$€£¥₹₩₽₺₪₫₱฿"
 _LEADING_CURRENCY = re.compile(rf"^([-+]?)\s*[{CURRENCIES}]\s*")
 _TRAILING_CURRENCY = re.compile(rf"\s*[{CURRENCIES}]$")
 _GROUPED = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?%?")
-_YEAR = re.compile(r"1[5-9]\d\d|20\d\d", re.ASCII)
+YEAR = re.compile(r"1[5-9]\d\d|20\d\d", re.ASCII)
+"""What the strict rule takes for a year."""
 
 
 def number(text: str, *, percent: bool = True) -> float | None:
@@ -76,7 +77,7 @@ def _strict(answer: str, target: str) -> bool:
     given, right = amount(answer), amount(target)
     if given is None or right is None:
         return _same_text(answer, target)
-    return given == right if _YEAR.fullmatch(target) else _near(given, right)
+    return given == right if YEAR.fullmatch(target) else _near(given, right)
 
 
 def _near(given: float, right: float) -> bool:

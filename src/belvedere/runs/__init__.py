@@ -1,1 +1,4 @@
-"""What every run shares: the entry, training, reports and figures. Only the four verbs use it."""
+"""What every run shares: the entry, training, reports and figures.
+
+Only the verbs use it, and what shows runs: `analysis` and `demo`.
+"""

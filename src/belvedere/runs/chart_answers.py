@@ -34,6 +34,8 @@ WITHOUT_CHART = 5
 """Pictures of each kind that shows no chart."""
 CHARTS = "charts of the test"
 """What reports call those that do."""
+ANSWERS, WITHOUT = "answers.jsonl", "answers_without_chart.jsonl"
+"""The files of a run's answers, about charts and about pictures that show none."""
 AVERAGE = "average"
 """What reports call the mean of ChartQA's two groups of questions."""
 

@@ -21,6 +21,8 @@ from belvedere.metrics.chart_baselines import answered_blindly
 from belvedere.metrics.chart_tasks import Answered
 from belvedere.runs.callbacks import progress
 from belvedere.runs.chart_answers import (
+    ANSWERS,
+    WITHOUT,
     Outcome,
     answer_blank,
     answer_elsewhere,
@@ -88,8 +90,10 @@ def evaluate(config: DictConfig) -> dict[str, Any]:
         notes,
         {name: partial(make, model=rival, tokenizer=own) for name, (own, rival) in rivals.items()},
         config.another_chart,
-        lambda answers: write_answers(answers, run_dir / "answers.jsonl"),
+        lambda answers: write_answers(answers, run_dir / ANSWERS),
     )
+    without = {split: outcome.without_chart for split, outcome in outcomes.items()}
+    write_answers(without, run_dir / WITHOUT)
     report = {
         "experiment": config.name,
         "seed": config.seed,

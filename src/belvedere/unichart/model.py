@@ -360,6 +360,21 @@ class ChartModel(nn.Module):
         ids = torch.tensor([list(answer)], device=states.device)
         return self._scored(states, [prompt], ids)
 
+    @torch.no_grad()
+    def sure_of(
+        self, states: Tensor, prompts: Sequence[Sequence[int]], answer: Sequence[int]
+    ) -> list[float]:
+        """The probability that the answer to each prompt begins so.
+
+        Args:
+            states: [batch, tokens, d_model], of the charts.
+            prompts: token ids of one prompt a chart.
+            answer: token ids, the same for all prompts.
+        """
+        ids = torch.tensor([list(answer)] * len(prompts), device=states.device)
+        found: list[float] = self._scored(states, prompts, ids).total.exp().tolist()
+        return found
+
     def _states(self, images: Tensor) -> Tensor:
         return self.encode(images) if images.ndim == 4 else images
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from belvedere.charts.tasks import NO_CHART, TaskName, says_no_chart
-from belvedere.charts.tokenizer import encode_prompt, refusal_tokens, shortened
+from belvedere.charts.tokenizer import encode, encode_prompt, shortened
 from belvedere.data.charts import SHORTEST
 from belvedere.data.loading import check_sizes
 from belvedere.data.pictures import normalised
@@ -378,15 +378,19 @@ class UniChartModule(OptimisedModule):
         reader = reader or self.model
         if states is None:
             states = self.encoded(batch)
+        refusal = encode(self.tokenizer, NO_CHART)
         found: dict[int, Answered] = {}
         for asked in self.asked(batch):
             answers = self.generate(asked, reader, states)
             texts = self.tokenizer.batch_decode(answers.tokens(), skip_special_tokens=True)
             ends = answers.ended(self.tokenizer.eos_token_id)
             lengths = answers.mask.sum(1).tolist()
-            sures = answers.sureness(texts, refusal_tokens(self.tokenizer))
-            for i, text, sure, ended, tokens, cut in zip(
-                asked.texts, texts, sures, ends, lengths, asked.cut, strict=True
+            sures = answers.sureness(texts, len(refusal))
+            # A prompt leaves room for an answer of the task's limit, which may be a short one.
+            begun = refusal[: self.limit(asked.task)]
+            refusals = reader.sure_of(states[asked.pictures], asked.prompts, begun)
+            for i, text, sure, ended, tokens, cut, refused in zip(
+                asked.texts, texts, sures, ends, lengths, asked.cut, refusals, strict=True
             ):
                 example = batch["examples"][i]
                 found[i] = Answered(
@@ -400,6 +404,7 @@ class UniChartModule(OptimisedModule):
                     finished=ended,
                     tokens=tokens,
                     cut=cut,
+                    no_chart=refused,
                 )
         return [found[i] for i in sorted(found)]
 
