@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from PIL.Image import Image
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
@@ -56,16 +57,9 @@ def write_about(config: DictConfig) -> None:
     reader = Reader(config.checkpoint)
     tokenizer = reader.tokenizer()
     model = reader.load(len(tokenizer)).to(device)
-    page = fit(open_picture(config.image), model.config.image_size, None, model.config.page)
-    states = model.encode(normalised(page.pixels[None].to(device)))
-    positions = model.config.decoder.max_positions
-    prompt = encode_prompt(tokenizer, task, question)
-    if len(prompt) > positions - SHORTEST:
-        raise BadInput(
-            f"a question of {len(prompt)} tokens leaves no room for an answer", where="prompt",
-            remedy=f"shorten it to {positions - SHORTEST}",
-        )  # fmt: skip
-    room = positions - len(prompt) if config.max_new_tokens is None else config.max_new_tokens
+    states = states_of(model, open_picture(config.image))
+    prompt, left = prompt_about(model, tokenizer, task, question)
+    room = left if config.max_new_tokens is None else config.max_new_tokens
     if config.beams > 1:
         answers = model.generate(states, [prompt], max_new_tokens=room, num_beams=config.beams)
         answer = str(tokenizer.decode(answers.tokens()[0], skip_special_tokens=True)).strip()
@@ -107,6 +101,47 @@ def asked(config: DictConfig) -> tuple[TaskName, str]:
     return task, question
 
 
+def states_of(model: ChartModel, picture: Image) -> Tensor:
+    """What a reader sees of a picture (RGB): [1, tokens, d_model]."""
+    page = fit(picture, model.config.image_size, None, model.config.page)
+    return model.encode(normalised(page.pixels[None].to(model.decoder.device)))
+
+
+def prompt_about(
+    model: ChartModel, tokenizer: Any, task: TaskName, question: str
+) -> tuple[list[int], int]:
+    """The token ids of a prompt, and how many more the reader has room for.
+
+    Raises:
+        BadInput: the question leaves no room for an answer.
+    """
+    positions = model.config.decoder.max_positions
+    prompt = encode_prompt(tokenizer, task, question)
+    if len(prompt) > positions - SHORTEST:
+        raise BadInput(
+            f"a question of {len(prompt)} tokens leaves no room for an answer", where="prompt",
+            remedy=f"shorten it to {positions - SHORTEST}",
+        )  # fmt: skip
+    return prompt, positions - len(prompt)
+
+
+def engine_of(
+    name: str, model: ChartModel, tokenizer: Any, states: Tensor
+) -> tuple[Checkpoint, EncodedFrame]:
+    """A reader's decoder before a picture, as the engine takes it.
+
+    Args:
+        name: of the reader: a run, a folder or a hub name.
+        model: the reader.
+        tokenizer: of the reader.
+        states: [1, tokens, d_model], of the picture.
+    """
+    attended = model.keys_of(states).cache(torch.zeros(1, dtype=torch.long, device=states.device))
+    frame = EncodedFrame(model.decoder, states, attended.cross_attention_cache)
+    folder = Path(reader_folder(name))
+    return Checkpoint(model.decoder, None, tokenizer, folder, name, report_of(folder)), frame
+
+
 def as_it_grows(
     config: DictConfig, model: ChartModel, tokenizer: Any, states: Tensor, prompt: list[int],
     room: int,
@@ -121,12 +156,7 @@ def as_it_grows(
         prompt: token ids.
         room: tokens of the longest answer.
     """
-    attended = model.keys_of(states).cache(torch.zeros(1, dtype=torch.long, device=states.device))
-    frame = EncodedFrame(model.decoder, states, attended.cross_attention_cache)
-    folder = Path(reader_folder(config.checkpoint))
-    checkpoint = Checkpoint(
-        model.decoder, None, tokenizer, folder, config.checkpoint, report_of(folder)
-    )
+    checkpoint, frame = engine_of(config.checkpoint, model, tokenizer, states)
     decoding = decoding_of(
         checkpoint, config.decoding, config.exit, thresholds_of(config), frame,
         compile=config.compile,
