@@ -29,7 +29,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from paired import compare, peak_bytes
+from paired import compare
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from transformers.generation.streamers import BaseStreamer
 
@@ -43,7 +43,7 @@ from belvedere.submodels.engine.generation import Statistics, generate, length_o
 from belvedere.submodels.engine.sampling import Chooser, Sampling
 from belvedere.submodels.exits import ExitConfig, build_exits
 from belvedere.submodels.loading import Backbone
-from belvedere.submodels.speed import in_turn, now
+from belvedere.submodels.speed import in_turn, now, peak_bytes
 
 INSTRUCTIONS = Path(__file__).parent.parent / "data" / "instructions" / "test.jsonl"
 Answers = list[list[int]]

@@ -13,10 +13,11 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from paired import compare, peak_bytes
+from paired import compare
 from torch import Tensor
 
 from belvedere.submodels.losses import head_losses
+from belvedere.submodels.speed import peak_bytes
 
 
 def plain(students: list[Tensor], head: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:

@@ -7,7 +7,6 @@ machine's slow moments hit all alike.
 import argparse
 import json
 import math
-import resource
 import statistics
 import subprocess
 import sys
@@ -17,14 +16,6 @@ import psutil
 import torch
 
 Found = dict[str, float]
-
-
-def peak_bytes(device: torch.device) -> int:
-    """The most memory that was in use until now."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kilobytes * (1 if sys.platform == "darwin" else 1024)
 
 
 def held_bytes(device: torch.device) -> int:

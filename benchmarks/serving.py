@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 
 import torch
-from paired import compare, peak_bytes
+from paired import compare
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
+from belvedere.submodels.speed import peak_bytes
 from belvedere.submodels.views import submodel
 
 LAYERS = 40

@@ -18,12 +18,13 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from paired import compare, peak_bytes
+from paired import compare
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from belvedere.submodels.backbone import head_weight_of, read_prefixes
 from belvedere.submodels.losses import head_losses
+from belvedere.submodels.speed import peak_bytes
 
 LAYERS = 40
 DEPTHS = list(range(12, LAYERS + 1, 4))

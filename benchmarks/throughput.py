@@ -14,13 +14,12 @@ from collections.abc import Callable
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from paired import peak_bytes
 from torch.utils.flop_counter import FlopCounterMode
 
 from belvedere.runs.entry import CONFIGS, register_resolvers
 from belvedere.runs.precision import chosen_precision
 from belvedere.submodels.losses import IGNORED
-from belvedere.submodels.speed import now
+from belvedere.submodels.speed import now, peak_bytes
 
 WARM_UP, REPEATS = 2, 15
 SIZE = {"cpu": 2048, "cuda": 8192}

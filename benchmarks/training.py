@@ -36,7 +36,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
 from omegaconf import DictConfig
-from paired import compare, held_bytes, peak_bytes
+from paired import compare, held_bytes
 from torch import Tensor
 from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from transformers.masking_utils import create_causal_mask
@@ -49,7 +49,7 @@ from belvedere.runs.precision import chosen_precision
 from belvedere.runs.training import quiet
 from belvedere.soft import SoFTModule
 from belvedere.submodels.losses import IGNORED
-from belvedere.submodels.speed import now
+from belvedere.submodels.speed import now, peak_bytes
 from belvedere.unichart.module import UniChartModule
 
 Batch = dict[str, Tensor]

@@ -44,6 +44,10 @@ def test_a_reader_is_trained_and_reported_beside_its_baselines(run):
     answers = [json.loads(line) for line in (folder / "answers.jsonl").read_text().splitlines()]
     assert len(answers) == sum(scores["n"] for scores in report["tasks"].values())
     assert all(answer["picture"].startswith("test") for answer in answers)
+    assert all(0 < answer["no_chart"] < 1 for answer in answers)
+    kept = (folder / "answers_without_chart.jsonl").read_text().splitlines()
+    assert len(kept) == sum(report["abstention"][kind]["n"] for kind in (*SEEN, *HELD_OUT))
+    assert all(json.loads(line)["accepted"] == ["no chart"] for line in kept)
     assert all(("table" in answer) == (answer["task"] == "table") for answer in answers)
     events = EventAccumulator(str(folder))
     events.Reload()

@@ -45,7 +45,6 @@ def test_balcony_trains_only_exits_and_reports_them(run):
     )
     (outcome,) = events.Scalars("outcome/agreement/exit_1")
     assert outcome.value == pytest.approx(rows["exit_1"]["metrics"]["agreement"])
-    assert "quality_against_depth" in events.Tags()["images"]
     assert events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
 
 

@@ -1,5 +1,6 @@
 """What a run shows while it trains: a line of progress, tokens per second, text samples."""
 
+import re
 import sys
 import time
 from typing import Any, cast
@@ -7,19 +8,20 @@ from typing import Any, cast
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ProgressBar, RichProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
 from transformers import PreTrainedTokenizerBase
 
 from belvedere.method import MethodModule
-from belvedere.runs.figures import draw
+from belvedere.runs.dashboard import tensorboards
 from belvedere.submodels.decoding import complete
 from belvedere.submodels.losses import IGNORED
+from belvedere.submodels.speed import peak_bytes
 
 
 class StepClock(Callback):
     """Counts tokens and seconds of training, and logs how well both are used.
 
-    ``train/tokens_per_second`` is of the last batches. Of the last logging interval are
+    ``train/tokens_per_second`` is of the last batches, ``train/memory_gib`` the peak until then, of
+    this process's device or, on a CPU, of the process. Of the last logging interval are
     ``train/waiting``, the share of time in which the loop waits for data; ``train/packing``, the
     share of places in packed rows that hold a token; and ``train/learned``, the share of places
     that carry a loss.
@@ -94,6 +96,8 @@ class StepClock(Callback):
             module.log("train/tokens_per_second", speed, prog_bar=True, rank_zero_only=True)
         for name, share in self._shares(trainer).items():
             module.log(f"train/{name}", share, rank_zero_only=True)
+        gib = peak_bytes(module.device) / 2**30
+        module.log("train/memory_gib", gib, rank_zero_only=True)
 
     def _count(self, batch: Any, processes: int) -> None:
         """Add a batch to the counts."""
@@ -214,34 +218,16 @@ class TextSamples(Callback):
                 for prompt in self.prompts
                 for text in complete(view, self.tokenizer, [prompt], self.new_tokens)
             ]
-        rows = ["| sub-model | " + " | ".join(_cell(p) for p in self.prompts) + " |"]
-        rows.append("|---" * (len(self.prompts) + 1) + "|")
-        for name, texts in self.samples.items():
-            rows.append(f"| {name} | " + " | ".join(_cell(text) for text in texts) + " |")
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_text("samples", "\n".join(rows), trainer.global_step)
+        # No table: TensorBoard squeezes the columns of its tables.
+        lines = []
+        for number, prompt in enumerate(self.prompts):
+            lines += [f"**{_line(prompt)}**", ""]
+            lines += [f"- *{name}*: {_line(texts[number])}" for name, texts in self.samples.items()]
+            lines.append("")
+        for logger in tensorboards(trainer):
+            logger.experiment.add_text("samples", "\n".join(lines), trainer.global_step)
 
 
-def _cell(text: str) -> str:
-    """A text that fits into a cell of a Markdown table."""
-    return text.replace("|", "\\|").replace("\n", "⏎")
-
-
-class DepthFigure(Callback):
-    """Draws quality against depth in TensorBoard after each validation."""
-
-    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Draw what the validation found for each sub-model."""
-        logged = trainer.logged_metrics
-        rows = []
-        for described in cast(MethodModule, module).described():
-            keys = {m: f"validation/{m}/{described.name}" for m in ("agreement", "kl_to_full")}
-            if all(key in logged for key in keys.values()):
-                metrics = {metric: float(logged[key]) for metric, key in keys.items()}
-                rows.append({"method": described.method, "kind": described.kind,
-                             "layers": described.layers, "metrics": metrics})  # fmt: skip
-        for logger in trainer.loggers:
-            if rows and isinstance(logger, TensorBoardLogger):
-                figure = draw(rows, "layers", "decoder layers that a token goes through")
-                logger.experiment.add_figure("quality_against_depth", figure, trainer.global_step)
+def _line(text: str) -> str:
+    """A text as one line of Markdown that is not marked up itself."""
+    return re.sub(r"([\\`*_#<|])", r"\\\1", text.replace("\n", " ⏎ "))

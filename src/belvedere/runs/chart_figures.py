@@ -1,27 +1,39 @@
 """Charts with the table that was extracted beside the true one, and readers of several depths."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
 from belvedere.charts.tables import parse
+from belvedere.charts.tasks import TaskName, read_marks
 from belvedere.data.charts import ChartDataModule
 from belvedere.metrics.chart_tasks import HEADLINE
+from belvedere.metrics.marks import ReadMark
+from belvedere.runs.dashboard import show
 from belvedere.runs.figures import STYLES
 from belvedere.unichart.module import UniChartModule
 
+THERE: dict[str, Any] = {"color": "#000000", "linestyle": ":", "marker": "o"}
+READ: dict[str, Any] = {"color": "#D55E00", "linestyle": "-", "marker": "x"}
+"""How elements that are there, and those that were read, are drawn."""
+WITHOUT_EXTENT = {"line", "area", "point"}
+"""Marks that are drawn as places."""
 CELL_LETTERS = 14
 """A longer cell is shortened in the figure."""
 
 
 class ChartPages(Callback):
-    """Shows a few test charts with their extracted tables, in TensorBoard and for the report.
+    """Shows a few test charts as they were read, in TensorBoard and for the report.
+
+    One picture has charts with their extracted tables, another one their visual elements.
 
     Args:
         run_dir: of the run; the picture goes to its ``figures``.
@@ -37,28 +49,26 @@ class ChartPages(Callback):
         self.files: list[Path] = []
 
     def on_test_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Draw the first test charts whose table was asked for."""
+        """Draw the first test charts whose table, and whose elements, were asked for."""
         if not trainer.is_global_zero:
             return
-        shown = self._shown(trainer, cast(UniChartModule, module))
-        if not shown:
-            return
-        figure = draw_pages(shown)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        file = self.folder / "charts.png"
-        figure.savefig(file, dpi=110)
-        self.files = [file]
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_figure("charts", figure, trainer.global_step)
+        drawers: dict[TaskName, tuple[str, Callable[[list[ReadPage]], Figure]]] = {
+            "table": ("charts", draw_pages), "elements": ("elements", draw_elements),
+        }  # fmt: skip
+        for task, (name, draw) in drawers.items():
+            pages = self._pages(trainer, cast(UniChartModule, module), task)
+            if pages:
+                figure = draw(pages)
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self.files.append(self.folder / f"{name}.png")
+                figure.savefig(self.files[-1], dpi=110)
+                show(trainer, name, figure)
 
-    def _shown(
-        self, trainer: Trainer, module: UniChartModule
-    ) -> list[tuple[np.ndarray, str, str, float]]:
+    def _pages(self, trainer: Trainer, module: UniChartModule, task: TaskName) -> list["ReadPage"]:
         rows = cast(ChartDataModule, cast(Any, trainer).datamodule).rows["test"]
-        tables = [one for one in module.answered if one.task == "table"][: self.charts]
-        wanted = {one.picture: one for one in tables}
-        found: list[tuple[np.ndarray, str, str, float]] = []
+        answers = [one for one in module.answered if one.task == task][: self.charts]
+        wanted = {one.picture: one for one in answers}
+        found = []
         for index in range(len(rows)):
             if not wanted:
                 break
@@ -66,11 +76,20 @@ class ChartPages(Callback):
             one = wanted.pop(rows.charts[index].where, None)
             if one is not None:
                 picture = rows[index].pixels.permute(1, 2, 0).numpy()
-                found.append((picture, one.accepted[0], one.answer, one.confidence))
+                found.append(ReadPage(picture, one.accepted[0], one.answer, one.confidence))
         return found
 
 
-def draw_pages(shown: list[tuple[np.ndarray, str, str, float]]) -> Figure:
+class ReadPage(NamedTuple):
+    """A picture [height, width, 3], what is right to say of it, and what was read."""
+
+    picture: np.ndarray
+    gold: str
+    read: str
+    confidence: float
+
+
+def draw_pages(shown: list[ReadPage]) -> Figure:
     """Rows of a picture, its true table, and the extracted one with its confidence."""
     figure = Figure(figsize=(12, 2.7 * len(shown)), layout="constrained")
     grid = figure.subplots(len(shown), 3, squeeze=False, width_ratios=[1.1, 1, 1])
@@ -81,6 +100,45 @@ def draw_pages(shown: list[tuple[np.ndarray, str, str, float]]) -> Figure:
         _draw_table(axes[1], gold, "in the chart")
         _draw_table(axes[2], read, f"read, confidence {confidence:.2f}")
     return figure
+
+
+def draw_elements(shown: list[ReadPage]) -> Figure:
+    """Pictures with the visual elements that are there, and those that were read, over them."""
+    columns = min(3, len(shown))
+    lines = -(-len(shown) // columns)
+    figure = Figure(figsize=(4.4 * columns, 3.6 * lines + 0.4), layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes in panels:
+        axes.set_axis_off()
+    for axes, page in zip(panels, shown, strict=False):
+        gold, read = read_marks(page.gold), read_marks(page.read)
+        # Paler, so that what is drawn on it is seen.
+        axes.imshow(128 + page.picture // 2)
+        height, width = page.picture.shape[:2]
+        for marks, how in ((gold, THERE), (read, READ)):
+            for mark in marks:
+                _draw_mark(axes, mark, (width, height), how)
+        axes.set_title(f"{len(gold)} there, {len(read)} read", fontsize=9)
+    handles = [
+        Line2D([], [], color=how["color"], linestyle=how["linestyle"], marker=how["marker"],
+               markerfacecolor="none", label=label)
+        for label, how in (("there", THERE), ("read", READ))
+    ]  # fmt: skip
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def _draw_mark(axes: Axes, mark: ReadMark, size: tuple[int, int], how: Mapping[str, Any]) -> None:
+    """A box, or the middle of a mark that has no extent or is a point."""
+    xs = [edge * size[0] for edge in sorted(mark.box[0::2])]
+    ys = [edge * size[1] for edge in sorted(mark.box[1::2])]
+    if mark.kind in WITHOUT_EXTENT:
+        axes.plot(sum(xs) / 2, sum(ys) / 2, how["marker"], color=how["color"],
+                  markersize=7, markerfacecolor="none", markeredgewidth=1.4)  # fmt: skip
+        return
+    box = Rectangle((xs[0], ys[0]), xs[1] - xs[0], ys[1] - ys[0], fill=False,
+                    edgecolor=how["color"], linestyle=how["linestyle"], linewidth=1.4)  # fmt: skip
+    axes.add_patch(box)
 
 
 def write_depth_figures(submodels: list[dict[str, Any]], folder: Path) -> list[Path]:

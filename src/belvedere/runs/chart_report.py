@@ -25,6 +25,7 @@ BESIDE: dict[str, tuple[str, ...]] = {"table": ("rnss",)}
 """What the table of kinds shows beside a task's headline measure."""
 CAPTIONS = {
     "charts": "charts that were read",
+    "elements": "visual elements that were found, over those that are there",
     "quality_against_depth": "quality against depth",
     "quality_against_speed": "quality against speed",
 }

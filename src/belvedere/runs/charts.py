@@ -12,9 +12,12 @@ from transformers import PreTrainedTokenizerBase
 from belvedere.data.charts import ChartDataModule
 from belvedere.errors import BadInput
 from belvedere.metrics.chart_baselines import answered_blindly
+from belvedere.metrics.chart_tasks import HEADLINE
 from belvedere.processes import gathered
 from belvedere.runs.callbacks import StepClock
 from belvedere.runs.chart_answers import (
+    ANSWERS,
+    WITHOUT,
     Outcome,
     answer_blank,
     answer_without_chart,
@@ -26,6 +29,14 @@ from belvedere.runs.chart_answers import (
 from belvedere.runs.chart_figures import ChartPages
 from belvedere.runs.chart_report import write_report
 from belvedere.runs.chart_submodels import row_of, speed_in_test, submodel_rows
+from belvedere.runs.dashboard import (
+    CHARTS,
+    GUIDANCE,
+    LETTERS,
+    CurvePages,
+    Curves,
+    show_settings,
+)
 from belvedere.runs.memory import check_devices
 from belvedere.runs.sharding import whole
 from belvedere.runs.training import (
@@ -82,7 +93,7 @@ def train(config: DictConfig) -> dict[str, Any]:
     link_latest(config)
     before = sha256_of_weights(model)
     clock, pages = StepClock(), ChartPages(run_dir)
-    trainer = build_trainer(config, run_dir, [clock, pages])
+    trainer = build_trainer(config, run_dir, [clock, pages, CurvePages(curves_of(module))])
     start = time.perf_counter()
     fit(trainer, module, datamodule, config)
     losses = {
@@ -131,23 +142,33 @@ def train(config: DictConfig) -> dict[str, Any]:
         **outcome.scores(),
     }
     if trainer.is_global_zero:
+        scores = {
+            f"{task}/{measure}": value
+            for task, measures in report["tasks"].items()
+            for measure, value in measures.items()
+        }
         for logger in trainer.loggers:
             logger.log_metrics(
-                {
-                    f"test/{task}/{measure}": value
-                    for task, measures in report["tasks"].items()
-                    for measure, value in measures.items()
-                },
-                trainer.global_step,
+                {f"test/{name}": value for name, value in scores.items()}, trainer.global_step
             )
-            logger.finalize("success")
+        headlines = [f"{task}/{HEADLINE[task]}" for task in report["tasks"]]
+        show_settings(trainer, {name: scores[name] for name in headlines})
         folder = run_dir / "checkpoints" / "model"
         save_reader(model, folder)
         tokenizer.save_pretrained(folder)
-        write_answers({"test": outcome.answered}, run_dir / "answers.jsonl")
+        write_answers({"test": outcome.answered}, run_dir / ANSWERS)
+        write_answers({"test": outcome.without_chart}, run_dir / WITHOUT)
         write_report(report, run_dir, pages.files)
     end(trainer)
     return report
+
+
+def curves_of(module: UniChartModule) -> dict[str, Curves]:
+    """The curves that TensorBoard shows together, of the losses that this training has."""
+    letters = LETTERS if module.letters_weight else {}
+    guidance = GUIDANCE if module.guidance_weight else {}
+    shown = {"Where chart readers look": {**letters, **guidance}}
+    return {**CHARTS, **(shown if letters or guidance else {})}
 
 
 def reader_facts(name: str, model: ChartModel) -> dict[str, Any]:

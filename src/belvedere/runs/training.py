@@ -14,7 +14,6 @@ import torch
 from hydra.utils import instantiate
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from transformers.utils import logging as transformers_logging
@@ -22,8 +21,16 @@ from transformers.utils import logging as transformers_logging
 from belvedere.errors import BadInput, first_line, unwritable
 from belvedere.method import MethodModule, OptimisedModule
 from belvedere.runs.answers import Answers
-from belvedere.runs.callbacks import DepthFigure, StepClock, TextSamples, progress
+from belvedere.runs.callbacks import StepClock, TextSamples, progress
 from belvedere.runs.checkpoints import checkpoint_to_resume, link
+from belvedere.runs.dashboard import (
+    LANGUAGE,
+    CurvePages,
+    DepthFigures,
+    TokenDepths,
+    show_depths,
+    show_settings,
+)
 from belvedere.runs.entry import GO_ON
 from belvedere.runs.memory import check_devices
 from belvedere.runs.positions import KlByPosition
@@ -37,6 +44,14 @@ from belvedere.submodels.speed import measure_speed
 
 COMPARABLE = ("name", "source", "test_tokens", "answered", "prompts", "learned")
 """What two runs have to share of their data, so that their full models can be compared."""
+UNTOLD = (
+    "run", "resume", "label", "logger.", "samples", "speed.", "checkpoint_every", "compile",
+    "activation_checkpointing", "nonfinite", "trainer.enable_", "trainer.num_", "trainer.log_",
+    "trainer.plugins", "trainer.use_", "trainer.limit_", "trainer.max_epochs", "trainer.check_",
+    "trainer.val_", "backbone.attention", "backbone.trust_", "reader.remedy", "data.cache_dir",
+    "data.num_workers", "data.prefetch_factor", "data.eval_",
+)  # fmt: skip
+"""Beginnings of settings that are not in TensorBoard's table; `config.yaml` has all."""
 Kind = TypeVar("Kind", bound=Callback)
 OUTCOMES = ("loss", "agreement", "exact_match")
 
@@ -60,7 +75,9 @@ def train(config: DictConfig) -> dict[str, Any]:
     link_latest(config)
     clock, samples = StepClock(), TextSamples(tokenizer, list(config.samples))
     answers, positions = Answers(run_dir), KlByPosition()
-    trainer = build_trainer(config, run_dir, [clock, samples, DepthFigure(), answers, positions])
+    # Compiled layers would be compiled for the measurement of speeds, too.
+    shown = [CurvePages(LANGUAGE), DepthFigures(speed=not config.compile), TokenDepths(tokenizer)]
+    trainer = build_trainer(config, run_dir, [clock, samples, *shown, answers, positions])
     start = time.perf_counter()
     fit(trainer, module, datamodule, config)
     remaining = whole(trainer, module, lambda: made(backbone=backbone.load()), config)
@@ -86,7 +103,8 @@ def train(config: DictConfig) -> dict[str, Any]:
         "reference": reference,
         "exact_match_by_group": answers.groups,
     }
-    log_outcome(trainer, rows)
+    show_depths(trainer, rows, "test")
+    show_settings(trainer, outcome_of(rows))
     if trainer.is_global_zero:
         save_model(module, tokenizer, run_dir)
         write_report(report, run_dir, samples.samples)
@@ -239,28 +257,17 @@ def build_trainer(config: DictConfig, run_dir: Path, extra: list[Callback]) -> T
     checkpoints = Checkpoints(run_dir / "checkpoints", config.checkpoint_every)
     finite = FiniteLoss(config.nonfinite)
     logger = instantiate(config.logger)
-    logger.log_hyperparams(flat(OmegaConf.to_container(config, resolve=True)))
+    logger.log_hyperparams(settings_of(config))
     callbacks = [checkpoints, finite, LearningRateMonitor("step"), progress(), *extra]
     precision = chosen_precision(config.trainer.precision)
     return instantiate(config.trainer, logger=logger, callbacks=callbacks, precision=precision)
 
 
-def log_outcome(trainer: Trainer, rows: list[dict[str, Any]]) -> None:
-    """Fill TensorBoard's table of runs: every setting, beside the quality that came of it.
-
-    TensorBoard shows no settings without an outcome, so those of the start are logged once more.
-    """
-    metrics = {
-        f"outcome/{metric}/{row['name']}": row["metrics"][metric]
-        for row in rows
-        if row["kind"] != "baseline"
-        for metric in OUTCOMES
-        if metric in row["metrics"]
-    }
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(logger.hparams, metrics, step=trainer.global_step)
-            logger.finalize("success")
+def settings_of(config: DictConfig) -> dict[str, Any]:
+    """What TensorBoard's table says of a run: the settings that what is learned depends on."""
+    settings = flat(OmegaConf.to_container(config, resolve=True))
+    settings["experiment"] = settings.pop("name")
+    return {name: value for name, value in settings.items() if not name.startswith(UNTOLD)}
 
 
 def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
@@ -275,6 +282,17 @@ def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def outcome_of(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """What stands beside the settings in TensorBoard's table of runs."""
+    return {
+        f"{metric}/{row['name']}": row["metrics"][metric]
+        for row in rows
+        if row["kind"] != "baseline"
+        for metric in OUTCOMES
+        if metric in row["metrics"]
+    }
+
+
 def submodel_rows(module: MethodModule, config: DictConfig) -> list[dict[str, Any]]:
     """The report's row for each sub-model, with its speed beside its quality."""
     described = module.described()
@@ -283,7 +301,6 @@ def submodel_rows(module: MethodModule, config: DictConfig) -> list[dict[str, An
     full = speeds["full"]
     rows = []
     for d in described:
-        speed = speeds[d.name]
         rows.append(
             {
                 "name": d.name,
@@ -293,12 +310,7 @@ def submodel_rows(module: MethodModule, config: DictConfig) -> list[dict[str, An
                 "parameters": d.parameters,
                 "trained_parameters": d.trained_parameters,
                 "metrics": dict(module.results[d.name]),
-                "tokens_per_second": round(speed.decode, 1),
-                "speedup": round(speed.decode / full.decode, 3),
-                "decode_range": [round(value, 1) for value in speed.decode_range],
-                "prefill_tokens_per_second": round(speed.prefill, 1),
-                "prefill_speedup": round(speed.prefill / full.prefill, 3),
-                "prefill_range": [round(value, 1) for value in speed.prefill_range],
+                **speeds[d.name].beside(full),
             }
         )
     return rows

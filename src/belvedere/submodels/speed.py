@@ -1,11 +1,13 @@
-"""Tokens per second of sub-models: prompt and decoding with a cache, measured in turn."""
+"""Tokens per second of sub-models, prompt and decoding measured in turn; peaks of memory."""
 
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from transformers import DynamicCache, PreTrainedModel
@@ -28,6 +30,17 @@ class Speed:
     decode: float
     prefill_range: tuple[float, float]
     decode_range: tuple[float, float]
+
+    def beside(self, full: "Speed") -> dict[str, Any]:
+        """What a report's row says of it, beside the full model's."""
+        return {
+            "tokens_per_second": round(self.decode, 1),
+            "speedup": round(self.decode / full.decode, 3),
+            "decode_range": [round(value, 1) for value in self.decode_range],
+            "prefill_tokens_per_second": round(self.prefill, 1),
+            "prefill_speedup": round(self.prefill / full.prefill, 3),
+            "prefill_range": [round(value, 1) for value in self.prefill_range],
+        }
 
 
 def measure_speed(
@@ -98,6 +111,14 @@ def now(device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most memory that was in use until now: of a GPU its tensors, else of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kilobytes * (1 if sys.platform == "darwin" else 1024)
 
 
 def _summary(rows: list[tuple[float, float]], prompt_tokens: int, new_tokens: int) -> Speed:
