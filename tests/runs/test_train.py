@@ -34,6 +34,7 @@ def test_balcony_trains_only_exits_and_reports_them(run):
         assert row["tokens_per_second"] > 0
     for figure in ("quality_against_depth", "quality_against_speed"):
         assert (folder / "figures" / f"{figure}.png").stat().st_size > 10_000
+        assert (folder / "figures" / f"{figure}.pdf").read_bytes().startswith(b"%PDF")
     text = (folder / "report.md").read_text()
     assert text.splitlines()[2].startswith("| sub-model")
     assert "unchanged bit for bit" in text

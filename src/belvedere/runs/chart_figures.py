@@ -18,7 +18,7 @@ from belvedere.data.charts import ChartDataModule
 from belvedere.metrics.chart_tasks import HEADLINE
 from belvedere.metrics.marks import ReadMark
 from belvedere.runs.dashboard import show
-from belvedere.runs.figures import STYLES
+from belvedere.runs.figures import STYLES, save
 from belvedere.unichart.module import UniChartModule
 
 THERE: dict[str, Any] = {"color": "#000000", "linestyle": ":", "marker": "o"}
@@ -155,7 +155,7 @@ def write_depth_figures(submodels: list[dict[str, Any]], folder: Path) -> list[P
         ("quality_against_speed", "speedup", "answers per second, full reader = 1"),
     ):
         found.append(folder / f"{name}.png")
-        draw_depths(submodels, key, label).savefig(found[-1], dpi=150)
+        save(draw_depths(submodels, key, label), found[-1])
     return found
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from belvedere.errors import BadInput, told_in_one_line
 from belvedere.runs.answers import read_answers
 from belvedere.runs.chart_comparison import compared
-from belvedere.runs.figures import draw_heat_map, draw_positions, write_figures
+from belvedere.runs.figures import draw_heat_map, draw_positions, save, write_figures
 from belvedere.runs.judge import add_judge_options, chosen_judge, scores_of
 from belvedere.runs.report import CHANGES, METRICS, aligned, change
 from belvedere.runs.sweeps import (
@@ -337,7 +337,7 @@ def language_lines(runs: list[Run], output: Path, judge: Judge) -> list[str]:
         lines.append(f"![{figure.stem.replace('_', ' ')}]({figure.name})")
     for method, positions in mean_positions(runs).items():
         file = output / f"kl_by_position_{slug(method)}.png"
-        draw_positions(positions).savefig(file, dpi=150)
+        save(draw_positions(positions), file)
         lines += ["", f"## KL to the full model by position: {method}", "", f"![]({file.name})"]
     try:
         found = judged(runs, judge)
@@ -346,7 +346,7 @@ def language_lines(runs: list[Run], output: Path, judge: Judge) -> list[str]:
         lines += ["", f"Answers were not judged: {error}"]
     for (method, rival), scores in found.items():
         file = output / f"judge_{slug(method)}_against_{slug(rival)}.png"
-        draw_heat_map(scores, method, rival, judge.name).savefig(file, dpi=150)
+        save(draw_heat_map(scores, method, rival, judge.name), file)
         lines += ["", f"## {method} against {rival}, by the {judge.name}", "", f"![]({file.name})"]
     return lines
 

@@ -4,7 +4,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from matplotlib import colormaps
+from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
 
 # Okabe and Ito's palette is told apart without colour vision; markers differ as well.
@@ -23,7 +23,7 @@ METRICS = {
 def write_figures(
     submodels: list[dict[str, Any]], folder: Path, positions: dict[str, list[float]] | None = None
 ) -> list[Path]:
-    """Draw quality against depth and against speed as PNG files, and name them.
+    """Draw quality against depth and against speed, and name the PNG files (see `save`).
 
     Args:
         submodels: rows of a report, or of several merged.
@@ -37,12 +37,24 @@ def write_figures(
         ("quality_against_speed", "speedup", "decoding speed, full model = 1"),
     ):
         file = folder / f"{name}.png"
-        draw(submodels, key, label).savefig(file, dpi=150)
+        save(draw(submodels, key, label), file)
         found.append(file)
     if positions:
         found.append(folder / "kl_by_position.png")
-        draw_positions(positions).savefig(found[-1], dpi=150)
+        save(draw_positions(positions), found[-1])
     return found
+
+
+def save(figure: Figure, file: Path) -> None:
+    """Write a figure as a picture, and beside it as a PDF of lines and letters, for publications.
+
+    Args:
+        figure: what is drawn.
+        file: the picture, a PNG file.
+    """
+    figure.savefig(file, dpi=150)
+    with rc_context({"pdf.fonttype": 42}):  # letters that publishers and editors take
+        figure.savefig(file.with_suffix(".pdf"))
 
 
 def draw_positions(positions: dict[str, list[float]]) -> Figure:

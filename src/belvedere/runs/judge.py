@@ -11,7 +11,7 @@ from typing import Any
 
 from belvedere.errors import BadInput, told_in_one_line
 from belvedere.runs.answers import read_answers
-from belvedere.runs.figures import draw_heat_map
+from belvedere.runs.figures import draw_heat_map, save
 from belvedere.runs.report import aligned
 from belvedere.soft.judge import Judge, ModelJudge, Pair, ReferenceJudge, judge_score
 
@@ -86,7 +86,7 @@ def main() -> None:
     args.output.mkdir(parents=True, exist_ok=True)
     names = args.run.parent.name, args.rival.parent.name
     figure = draw_heat_map(scores, *names, judge.name)
-    figure.savefig(args.output / "heat_map.png", dpi=150)
+    save(figure, args.output / "heat_map.png")
     rivals = list(next(iter(scores.values())))
     cells = [[judge.name, *rivals]]
     cells += [[name, *(f"{row[rival]:+.3f}" for rival in rivals)] for name, row in scores.items()]
