@@ -15,6 +15,7 @@ from matplotlib.patches import Rectangle
 from belvedere.charts.tables import parse
 from belvedere.charts.tasks import TaskName, read_marks
 from belvedere.data.charts import ChartDataModule
+from belvedere.data.pictures import open_picture
 from belvedere.metrics.chart_tasks import HEADLINE
 from belvedere.metrics.marks import ReadMark
 from belvedere.runs.dashboard import show
@@ -73,9 +74,11 @@ class ChartPages(Callback):
             if not wanted:
                 break
             # One of several processes has answered some of the charts alone.
-            one = wanted.pop(rows.charts[index].where, None)
+            chart = rows.charts[index]
+            one = wanted.pop(chart.where, None)
             if one is not None:
-                picture = rows[index].pixels.permute(1, 2, 0).numpy()
+                # Not the page that it is read on: elements are told by shares of the picture.
+                picture = np.asarray(open_picture(chart.picture, chart.where))
                 found.append(ReadPage(picture, one.accepted[0], one.answer, one.confidence))
         return found
 
@@ -91,8 +94,8 @@ class ReadPage(NamedTuple):
 
 def draw_pages(shown: list[ReadPage]) -> Figure:
     """Rows of a picture, its true table, and the extracted one with its confidence."""
-    figure = Figure(figsize=(12, 2.7 * len(shown)), layout="constrained")
-    grid = figure.subplots(len(shown), 3, squeeze=False, width_ratios=[1.1, 1, 1])
+    figure = Figure(figsize=(9, 2.2 * len(shown)), layout="constrained")
+    grid = figure.subplots(len(shown), 3, squeeze=False, width_ratios=[1, 1, 1])
     for axes, (picture, gold, read, confidence) in zip(grid, shown, strict=True):
         axes[0].imshow(picture)
         for one in axes:
@@ -104,7 +107,7 @@ def draw_pages(shown: list[ReadPage]) -> Figure:
 
 def draw_elements(shown: list[ReadPage]) -> Figure:
     """Pictures with the visual elements that are there, and those that were read, over them."""
-    columns = min(3, len(shown))
+    columns = min(2, len(shown))
     lines = -(-len(shown) // columns)
     figure = Figure(figsize=(4.4 * columns, 3.6 * lines + 0.4), layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
