@@ -119,8 +119,8 @@ def test_a_page_of_commands(page, folder, done, monkeypatch, capsys):
         command = TRAIN if command.startswith("make train") else command
         words = shlex.split(command.replace("…", ""), comments=True)
         words = [standing(word, command) for word in words]
-        if str(words) in done:
-            continue
+        if str(words) in done and re.search("unichart|data=charts", command):
+            continue  # these take longest, and nothing depends on which run was the latest
         done.add(str(words))
         try:
             follow(words, monkeypatch)

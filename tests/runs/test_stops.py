@@ -168,7 +168,8 @@ def test_a_worker_that_dies_is_one_line(run, monkeypatch, capfd):
 
 def test_a_disk_that_fills_up_is_one_line(run, tmp_path, capfd):
     run("balcony_llama3", *EXITS, f"run_dir={tmp_path / 'first'}")  # and keeps the tokens
-    steps = ["trainer.max_steps=40", "checkpoint_every=100", "trainer.log_every_n_steps=1"]
+    # So many that the events, which another thread writes, are full before the steps end.
+    steps = ["trainer.max_steps=400", "checkpoint_every=1000", "trainer.log_every_n_steps=1"]
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (6000, before[1]))
     try:

@@ -1,5 +1,6 @@
 """Figures of a run: quality against depth and against measured speed."""
 
+import logging
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ def save(figure: Figure, file: Path) -> None:
         file: the picture, a PNG file.
     """
     figure.savefig(file, dpi=150)
+    logging.getLogger("fontTools.subset").setLevel(logging.WARNING)  # it tells of every letter
     with rc_context({"pdf.fonttype": 42}):  # letters that publishers and editors take
         figure.savefig(file.with_suffix(".pdf"))
 
