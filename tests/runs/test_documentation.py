@@ -1,7 +1,7 @@
 """Every command of the documentation, as it is written there, but in a few steps on a few records.
 
-The pages are a walk: their commands run one after the other in one folder, where later ones find
-what earlier ones made. What stands in capitals is a small model, file or set.
+Each page is a walk: its commands run one after the other in a folder of their own, where later ones
+find what earlier ones made. What stands in capitals is a small model, file or set.
 """
 
 import contextlib
@@ -81,10 +81,10 @@ def commands_of(page: str) -> list[str]:
     return commands
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, backbone_folder, reader_folder, sentences) -> Path:
+@pytest.fixture
+def folder(tmp_path, backbone_folder, reader_folder, sentences) -> Path:
     """A folder with what ships, and with small things for what is one's own."""
-    folder = tmp_path_factory.mktemp("walk")
+    folder = tmp_path
     (folder / "data").symlink_to(PROJECT / "data")
     small = folder / "small"
     (small / "texts").mkdir(parents=True)
@@ -104,7 +104,7 @@ def folder(tmp_path_factory, backbone_folder, reader_folder, sentences) -> Path:
 
 @pytest.fixture(scope="module")
 def done() -> set[str]:
-    """What was run already: pages repeat one another's commands."""
+    """What was run already, as pages repeat one another's commands."""
     return set()
 
 
@@ -120,7 +120,7 @@ def test_a_page_of_commands(page, folder, done, monkeypatch, capsys):
         words = shlex.split(command.replace("…", ""), comments=True)
         words = [standing(word, command) for word in words]
         if str(words) in done and re.search("unichart|data=charts", command):
-            continue  # these take longest, and nothing depends on which run was the latest
+            continue  # these take longest, and nothing else depends on their runs
         done.add(str(words))
         try:
             follow(words, monkeypatch)
