@@ -22,12 +22,13 @@ from belvedere.data.records import find_files
 from belvedere.errors import BadInput
 from belvedere.metrics.chart_tasks import Answered
 from belvedere.metrics.relaxed import relaxed_match
+from belvedere.runs.chart_figures import short
 from belvedere.runs.entry import PROJECT
 
 SHIPPED = PROJECT / "data" / "charts"
 """The charts of recorded results."""
-ROWS, COLUMNS, LETTERS = 10, 5, 14
-"""Of a table as it is drawn: further rows and columns are counted, longer cells shortened."""
+ROWS, COLUMNS = 10, 5
+"""Of a table as it is drawn: further rows and columns are counted."""
 FEWEST_ROWS = 5
 """Which a picture needs beside it."""
 WRONG = "#f0c8a0"
@@ -175,7 +176,7 @@ def _draw_table(axes: Axes, name: str, line: str, right: str, room: int) -> None
     shown = [[*row, *[""] * (columns - len(row))][:COLUMNS] for row in rows[:ROWS]]
     height = len(shown) / room
     table = axes.table(
-        [[_short(cell) for cell in row] for row in shown],
+        [[short(cell) for cell in row] for row in shown],
         bbox=Bbox.from_bounds(0, 1 - height, 1, height),
         cellLoc="left",
     )
@@ -188,10 +189,6 @@ def _draw_table(axes: Axes, name: str, line: str, right: str, room: int) -> None
         if (row, column) in wrong:
             cell.set_facecolor(WRONG)
             cell.get_text().set_fontweight("bold")
-
-
-def _short(cell: str) -> str:
-    return cell if len(cell) <= LETTERS else cell[: LETTERS - 1] + "…"
 
 
 def wrong_cells(

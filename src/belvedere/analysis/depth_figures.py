@@ -182,11 +182,25 @@ def draw_changes(axes: Axes, changes: dict[str, dict[str, float]]) -> None:
     axes.imshow(values, cmap="cividis", vmin=0, aspect="auto")
     axes.set_xticks(range(len(changes)), [exit.replace("_", " ") for exit in changes])
     axes.set_yticks(range(len(names)), [name.removeprefix("layer.") for name in names], fontsize=9)
-    middle = max(map(max, values)) / 2
+    write_shares(axes, values, max(map(max, values)) / 2, decimals=0)
+
+
+def write_shares(
+    axes: Axes, values: Sequence[Sequence[float]], middle: float, decimals: int
+) -> None:
+    """Write the shares of a heat map into it, white below the middle of its colours.
+
+    Args:
+        axes: of the map.
+        values: rows by columns; NaN is a dash.
+        middle: the share in the middle of the colours.
+        decimals: of the percentages.
+    """
     for i, line in enumerate(values):
         for j, value in enumerate(line):
             colour = "white" if value < middle else "black"
-            axes.text(j, i, f"{value:.0%}", ha="center", va="center", color=colour, fontsize=9)
+            text = "-" if value != value else f"{value:.{decimals}%}"  # NaN is not itself
+            axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=9)
 
 
 def styles(found: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -234,11 +248,7 @@ def draw_grid(found: pd.DataFrame, title: str) -> Figure:
     axes.set_yticks(range(found.shape[0]), [str(name).replace("_", " ") for name in found.index])
     axes.set_ylabel(found.index.name or "")
     axes.set_title(title, fontsize=10)
-    for i, line in enumerate(found.to_numpy()):
-        for j, value in enumerate(line):
-            colour = "white" if value < 0.5 else "black"
-            text = "-" if value != value else f"{value:.1%}"  # NaN is not itself
-            axes.text(j, i, text, ha="center", va="center", color=colour, fontsize=9)
+    write_shares(axes, found.to_numpy().tolist(), 0.5, decimals=1)
     return figure
 
 

@@ -16,7 +16,8 @@ from belvedere.submodels.checkpoints import Checkpoint
 from belvedere.submodels.exits import Exits, build_exits
 from belvedere.submodels.losses import IGNORED
 
-EXITS_FILE = "exits.json"
+FOLDER, EXITS_FILE = "analysis", "exits.json"
+"""The folder of a run for what is measured of it, and the file there of its exits."""
 SOURCES = ("no layer", "layer before training", "trained layer")
 """What stands between the backbone's first layers and the norm, in `ExitLayers.directions`."""
 
@@ -49,7 +50,7 @@ def read_exits(run: Path) -> ExitLayers:
     Raises:
         BadInput: nothing was.
     """
-    file = run / "analysis" / EXITS_FILE
+    file = run / FOLDER / EXITS_FILE
     if not file.exists():
         raise BadInput(
             "the exits were not measured",

@@ -12,10 +12,11 @@ import json
 import shutil
 from pathlib import Path
 
+from belvedere.analysis.exit_layers import FOLDER
 from belvedere.analysis.place import RECORDED
 from belvedere.analysis.sorted_runs import ANSWERS_FILE, answers_of
 from belvedere.analysis.speeds import in_turn
-from belvedere.analysis.tokens import FOLDER, TOKENS_FILE, measure, with_exits
+from belvedere.analysis.tokens import TOKENS_FILE, measure, with_exits
 from belvedere.errors import BadInput, told_in_one_line
 from belvedere.runs.compare import Run, read_runs, slug
 from belvedere.runs.entry import PROJECT

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from belvedere.analysis.exit_layers import EXITS_FILE, measure_exits
+from belvedere.analysis.exit_layers import EXITS_FILE, FOLDER, measure_exits
 from belvedere.analysis.kinds import KINDS, kind_of, texts_of
 from belvedere.data.packed import PackedDataModule
 from belvedere.errors import BadInput, told_in_one_line
@@ -28,7 +28,6 @@ from belvedere.submodels.checkpoints import EXITS, Checkpoint, load_checkpoint
 from belvedere.submodels.described import raw_exit_name
 from belvedere.submodels.losses import CHUNK_ELEMENTS, IGNORED
 
-FOLDER = "analysis"
 TOKENS_FILE = "tokens.parquet"
 LIMIT = 30_000
 """So many test tokens are measured by default: the laptop runs' whole test split."""

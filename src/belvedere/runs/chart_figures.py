@@ -189,7 +189,7 @@ def _draw_table(axes: Axes, line: str, title: str) -> None:
     columns = max((len(row) for row in rows), default=0)
     if not columns:
         return
-    cells = [[_short(cell) for cell in row] + [""] * (columns - len(row)) for row in rows]
+    cells = [[short(cell) for cell in row] + [""] * (columns - len(row)) for row in rows]
     table = axes.table(cells, loc="upper center", cellLoc="left")
     table.auto_set_font_size(False)
     table.set_fontsize(7)
@@ -198,5 +198,6 @@ def _draw_table(axes: Axes, line: str, title: str) -> None:
         cell.get_text().set_parse_math(False)  # a dollar is a dollar
 
 
-def _short(cell: str) -> str:
+def short(cell: str) -> str:
+    """A cell of a table with at most `CELL_LETTERS` letters."""
     return cell if len(cell) <= CELL_LETTERS else cell[: CELL_LETTERS - 1] + "…"
