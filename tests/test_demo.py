@@ -9,12 +9,13 @@ from html import unescape
 import pytest
 import torch
 
+from belvedere.charts.colours import contrast
 from belvedere.demo.__main__ import BACKBONE, checkpoint_of
 from belvedere.demo.asking import ChartAsker, table_of
 from belvedere.demo.examples import CHARTS, chart_examples
 from belvedere.demo.marks import framed
 from belvedere.demo.prompting import Prompter, alike
-from belvedere.demo.tokens import colours_of, contrast
+from belvedere.demo.tokens import colours_of
 from belvedere.errors import BAD_INPUT
 from belvedere.metrics.marks import ReadMark
 from belvedere.runs.entry import PROJECT

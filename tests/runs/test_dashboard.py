@@ -7,12 +7,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 
+from belvedere.charts.colours import clearest_on
 from belvedere.runs.chart_figures import ReadPage, draw_elements
 from belvedere.runs.dashboard import leaving_depths
-from belvedere.runs.token_figures import COLUMNS, Token, colours_of, draw_tokens, readable_on
+from belvedere.runs.token_figures import COLUMNS, Token, colours_of, draw_tokens
 
 
 def events_of(folder, **guidance):
@@ -112,11 +114,11 @@ def test_no_letter_of_a_text_lies_outside_of_the_picture():
 
 def test_deeper_is_darker_and_letters_are_seen():
     colours = colours_of([2, 4, 6, 10])
-    light = [float(np.dot(colour, (0.299, 0.587, 0.114))) for colour in colours.values()]
+    light = [float(np.dot(to_rgb(colour), (0.299, 0.587, 0.114))) for colour in colours.values()]
     assert light == sorted(light, reverse=True)
     assert min(a - b for a, b in pairwise(light)) > 0.12, "told apart in grey"
-    assert readable_on(colours[2]) == "black"
-    assert readable_on(colours[10]) == "white"
+    assert clearest_on(colours[2]) == "#000000"
+    assert clearest_on(colours[10]) == "#ffffff"
 
 
 def test_elements_are_drawn_where_they_are():

@@ -13,6 +13,8 @@ NAMED = {
     "purple": "#7b46a8", "light purple": "#b59be0",
 }  # fmt: skip
 """What a colour is called that lies nearest to one of these."""
+WHITE = (0.9505, 1.0, 1.089)
+INKS = ("#000000", "#ffffff")
 
 
 @cache
@@ -27,18 +29,35 @@ def colour_name(colour: str) -> str:
 
 
 def readable_on(colour: str) -> str:
-    """Black or white letters, whichever reads better on the colour."""
+    """The letters on a chart's marks: white up to a lightness of 62 (CIELAB), else nearly black."""
     return "#ffffff" if _lab(colour)[0] < 62 else "#1a1a1a"
+
+
+def clearest_on(ground: str) -> str:
+    """Black or white, whichever has more contrast with the ground "#rrggbb"."""
+    return max(INKS, key=lambda ink: contrast(ink, ground))
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast of two colours "#rrggbb", 1 to 21 (WCAG 2.2, "contrast ratio")."""
+    darker, lighter = sorted(_xyz(colour)[1] for colour in (one, other))
+    return (lighter + 0.05) / (darker + 0.05)
 
 
 @cache
 def _lab(colour: str) -> tuple[float, float, float]:
     """CIELAB of an sRGB colour, white point D65."""
-    r, g, b = (_linear(int(colour[i : i + 2], 16) / 255) for i in (1, 3, 5))
-    x = _root((0.4124 * r + 0.3576 * g + 0.1805 * b) / 0.9505)
-    y = _root(0.2126 * r + 0.7152 * g + 0.0722 * b)
-    z = _root((0.0193 * r + 0.1192 * g + 0.9505 * b) / 1.089)
+    x, y, z = (_root(part / white) for part, white in zip(_xyz(colour), WHITE, strict=True))
     return 116 * y - 16, 500 * (x - y), 200 * (y - z)
+
+
+def _xyz(colour: str) -> tuple[float, float, float]:
+    r, g, b = (_linear(int(colour[i : i + 2], 16) / 255) for i in (1, 3, 5))
+    return (
+        0.4124 * r + 0.3576 * g + 0.1805 * b,
+        0.2126 * r + 0.7152 * g + 0.0722 * b,
+        0.0193 * r + 0.1192 * g + 0.9505 * b,
+    )
 
 
 def _linear(channel: float) -> float:

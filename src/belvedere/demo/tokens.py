@@ -7,13 +7,14 @@ from html import escape
 from statistics import median
 
 from matplotlib import colormaps
+from matplotlib.colors import to_hex
 
+from belvedere.charts.colours import clearest_on
 from belvedere.runs.writing import Piece
 
 SHALLOW, DEEP = 0.95, 0.35
 """Where exits lie on the colour map, which people see in one order whatever colours they see."""
 FULL = "#ffffff"
-DARK, LIGHT = "#000000", "#ffffff"
 
 
 @dataclass(frozen=True)
@@ -37,24 +38,11 @@ def colours_of(stops: Sequence[int]) -> dict[int, Colour]:
     """
     exits, steps = stops[:-1], max(len(stops) - 2, 1)
     places = [SHALLOW + (DEEP - SHALLOW) * number / steps for number in range(len(exits))]
-    shades = [colormaps["viridis"](place)[:3] for place in places]
-    grounds = ["#" + "".join(f"{round(255 * part):02x}" for part in shade) for shade in shades]
+    grounds = [to_hex(colormaps["viridis"](place)) for place in places]
     return {
-        stop: Colour(ground, max(DARK, LIGHT, key=lambda text: contrast(text, ground)))
+        stop: Colour(ground, clearest_on(ground))
         for stop, ground in zip(stops, [*grounds, FULL], strict=True)
     }
-
-
-def contrast(one: str, other: str) -> float:
-    """The contrast of two colours ``#rrggbb``, 1 to 21 (WCAG 2.2, "contrast ratio")."""
-    darker, lighter = sorted(map(_luminance, (one, other)))
-    return (lighter + 0.05) / (darker + 0.05)
-
-
-def _luminance(colour: str) -> float:
-    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-    return sum(weight * p for weight, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
 @dataclass

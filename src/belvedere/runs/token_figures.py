@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib import colormaps
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
+
+from belvedere.charts.colours import clearest_on
 
 COLUMNS = 92
 """Letters in a line."""
@@ -28,17 +30,11 @@ class Token:
     depth: int | None
 
 
-def colours_of(depths: Sequence[int]) -> dict[int, tuple[float, float, float]]:
+def colours_of(depths: Sequence[int]) -> dict[int, str]:
     """A colour for each depth: the deeper the darker, and told apart without colour vision."""
     map = colormaps["viridis_r"]
     last = max(len(depths) - 1, 1)
-    return {depth: map(0.03 + 0.97 * n / last)[:3] for n, depth in enumerate(sorted(depths))}
-
-
-def readable_on(colour: str | tuple[float, float, float]) -> str:
-    """Black or white, whichever is seen better on a colour."""
-    red, green, blue = to_rgb(colour)
-    return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
+    return {depth: to_hex(map(0.03 + 0.97 * n / last)) for n, depth in enumerate(sorted(depths))}
 
 
 def draw_tokens(tokens: Sequence[Token], names: Mapping[int, str]) -> Figure:
@@ -62,7 +58,7 @@ def draw_tokens(tokens: Sequence[Token], names: Mapping[int, str]) -> Figure:
         behind = Rectangle((column, line + 0.08), len(piece) - 0.12, 0.84, color=colour, lw=0)
         axes.add_patch(behind)
         axes.text(column, line + 0.5, piece, family="DejaVu Sans Mono", fontsize=SIZE, va="center",
-                  color=readable_on(colour), parse_math=False)  # fmt: skip
+                  color=clearest_on(colour), parse_math=False)  # fmt: skip
     counts = Counter(token.depth for token in tokens if token.depth is not None)
     total = max(sum(counts.values()), 1)
     patches = [
