@@ -1,5 +1,10 @@
 """Fixtures that several parts share: one thread, and a tiny backbone in a folder."""
 
+import os
+
+# No test asks the hub for anything: without a network each question would be one of many seconds.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 import sys
 from pathlib import Path
 

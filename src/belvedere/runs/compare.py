@@ -20,7 +20,13 @@ from typing import Any
 from belvedere.errors import BadInput, told_in_one_line
 from belvedere.runs.answers import read_answers
 from belvedere.runs.chart_comparison import compared
-from belvedere.runs.figures import draw_heat_map, draw_positions, save, write_figures
+from belvedere.runs.figures import (
+    draw_heat_map,
+    draw_positions,
+    draw_qualities,
+    save,
+    write_figures,
+)
 from belvedere.runs.judge import add_judge_options, chosen_judge, scores_of
 from belvedere.runs.report import CHANGES, METRICS, aligned, change
 from belvedere.runs.sweeps import (
@@ -333,7 +339,7 @@ def language_lines(runs: list[Run], output: Path, judge: Judge) -> list[str]:
         lines += [*by_method([r for r in merged if r["kind"] != "baseline"], "exact_match"), ""]
     lines += sorted_against(merged)
     lines += full_models(merged)
-    for figure in write_figures(merged, output):
+    for figure in write_figures(draw_qualities(merged), output):
         lines.append(f"![{figure.stem.replace('_', ' ')}]({figure.name})")
     for method, positions in mean_positions(runs).items():
         file = output / f"kl_by_position_{slug(method)}.png"

@@ -14,14 +14,12 @@ from transformers import PreTrainedTokenizerBase
 
 from belvedere.charts.tasks import TOKENS
 from belvedere.method import MethodModule
-from belvedere.runs.figures import draw
+from belvedere.runs.figures import draw_qualities
 from belvedere.runs.token_figures import Token, draw_tokens
 from belvedere.submodels.backbone import decoder_inputs
 from belvedere.submodels.losses import IGNORED
 from belvedere.submodels.speed import measure_speed
 
-BY_DEPTH = ("layers", "decoder layers that a token goes through")
-BY_SPEED = ("speedup", "decoding speed, full model = 1")
 QUICK = {"prompt_tokens": 16, "new_tokens": 8, "repeats": 2}
 """How speeds are measured for the figure that goes along; the report's are measured with care."""
 Curves = Mapping[str, Sequence[str]]
@@ -104,7 +102,8 @@ class DepthFigures(Callback):
             self._measure(module, {str(row["name"]) for row in rows})
         for row in rows:
             row["speedup"] = self._speedups.get(str(row["name"]))
-        show_depths(trainer, rows, "validation")
+        for name, figure in draw_qualities(rows).items():
+            show(trainer, f"validation/{name}", figure)
 
     def _measure(self, module: MethodModule, names: set[str]) -> None:
         """Speeds of the sub-models, beside the full model's."""
@@ -112,19 +111,6 @@ class DepthFigures(Callback):
         speeds = measure_speed(views, **QUICK)
         full = speeds["full"].decode
         self._speedups = {name: speed.decode / full for name, speed in speeds.items()}
-
-
-def show_depths(trainer: Trainer, rows: list[dict[str, Any]], split: str) -> None:
-    """Draw sub-models by depth and, if their speeds are known, by speed.
-
-    Args:
-        trainer: whose loggers show them.
-        rows: as a report has them.
-        split: what they were measured on.
-    """
-    for name, (key, label) in (("depth", BY_DEPTH), ("speed", BY_SPEED)):
-        if all(row.get(key) for row in rows):
-            show(trainer, f"{split}/quality_against_{name}", draw(rows, key, label))
 
 
 class TokenDepths(Callback):

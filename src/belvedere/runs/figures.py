@@ -1,6 +1,7 @@
 """Figures of a run: quality against depth and against measured speed."""
 
 import logging
+from collections.abc import Mapping
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -19,31 +20,38 @@ METRICS = {
     "kl_to_full": "KL to the full model (nats)",
 }
 """What is drawn, in this order; a metric that the runs do not have is left out."""
+AXES = {
+    "depth": ("layers", "decoder layers that a token goes through"),
+    "speed": ("speedup", "decoding speed, full model = 1"),
+}
+"""What it is drawn against: the key of a report's rows, and what the axis is called."""
 
 
-def write_figures(
-    submodels: list[dict[str, Any]], folder: Path, positions: dict[str, list[float]] | None = None
-) -> list[Path]:
-    """Draw quality against depth and against speed, and name the PNG files (see `save`).
+def draw_qualities(submodels: list[dict[str, Any]]) -> dict[str, Figure]:
+    """Quality against depth and, if speeds are known, against speed, by the figures' names.
 
     Args:
         submodels: rows of a report, or of several merged.
+    """
+    return {
+        f"quality_against_{name}": draw(submodels, key, label)
+        for name, (key, label) in AXES.items()
+        if all(row.get(key) for row in submodels)
+    }
+
+
+def write_figures(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
+    """Save figures under their names (see `save`), and name the PNG files.
+
+    Args:
+        figures: by name.
         folder: made if it is not there.
-        positions: for each sub-model the KL of each octave of positions, if it was measured.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    found = []
-    for name, key, label in (
-        ("quality_against_depth", "layers", "decoder layers that a token goes through"),
-        ("quality_against_speed", "speedup", "decoding speed, full model = 1"),
-    ):
-        file = folder / f"{name}.png"
-        save(draw(submodels, key, label), file)
-        found.append(file)
-    if positions:
-        found.append(folder / "kl_by_position.png")
-        save(draw_positions(positions), found[-1])
-    return found
+    files = [folder / f"{name}.png" for name in figures]
+    for file, figure in zip(files, figures.values(), strict=True):
+        save(figure, file)
+    return files
 
 
 def save(figure: Figure, file: Path) -> None:
@@ -148,4 +156,6 @@ def draw(submodels: list[dict[str, Any]], key: str, label: str) -> Figure:
     figure.legend(
         once.values(), once.keys(), loc="outside lower center", ncols=len(once), frameon=False
     )
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # parts stay where they are: each drawing would ask anew
     return figure

@@ -1,10 +1,13 @@
 """``report.json`` for programs and ``report.md`` for people."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from belvedere.runs.figures import write_figures
+from matplotlib.figure import Figure
+
+from belvedere.runs.figures import draw_positions, write_figures
 
 METRICS = {
     "loss": ("loss", "{:.3f}"),
@@ -22,13 +25,23 @@ CHANGES = ("loss", "exact_match", "f1", "rouge_l")
 """What is said of a full model beside the one that it is measured against."""
 
 
-def write_report(report: dict[str, Any], run_dir: Path, samples: dict[str, list[str]]) -> None:
-    """Write the report and its figures into the run's folder, and print the table."""
-    figures = write_figures(
-        report["submodels"],
-        run_dir / "figures",
-        (report.get("kl_by_position") or {}).get("submodels"),
-    )
+def write_report(
+    report: dict[str, Any],
+    run_dir: Path,
+    samples: dict[str, list[str]],
+    qualities: Mapping[str, Figure],
+) -> None:
+    """Write the report and its figures into the run's folder, and print the table.
+
+    Args:
+        report: of the run.
+        run_dir: its folder.
+        samples: texts of the sub-models, by prompt.
+        qualities: figures of its sub-models, by name.
+    """
+    positions = report.get("kl_by_position")
+    drawn = {"kl_by_position": draw_positions(positions["submodels"])} if positions else {}
+    figures = write_figures({**qualities, **drawn}, run_dir / "figures")
     lines = [
         *table(report["submodels"]),
         "",

@@ -28,10 +28,11 @@ from belvedere.runs.dashboard import (
     CurvePages,
     DepthFigures,
     TokenDepths,
-    show_depths,
+    show,
     show_settings,
 )
 from belvedere.runs.entry import GO_ON
+from belvedere.runs.figures import draw_qualities
 from belvedere.runs.memory import check_devices
 from belvedere.runs.positions import KlByPosition
 from belvedere.runs.precision import chosen_precision
@@ -103,11 +104,13 @@ def train(config: DictConfig) -> dict[str, Any]:
         "reference": reference,
         "exact_match_by_group": answers.groups,
     }
-    show_depths(trainer, rows, "test")
+    figures = draw_qualities(rows)
+    for name, figure in figures.items():
+        show(trainer, f"test/{name}", figure)
     show_settings(trainer, outcome_of(rows))
     if trainer.is_global_zero:
         save_model(module, tokenizer, run_dir)
-        write_report(report, run_dir, samples.samples)
+        write_report(report, run_dir, samples.samples, figures)
     end(trainer)
     return report
 

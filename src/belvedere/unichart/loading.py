@@ -54,22 +54,26 @@ class Reader:
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """The tokenizer. Raises `BadInput` where it cannot be found."""
         own = self.size_tokenizer if self.name in SIZES else reader_folder(self.name)
-        name = self.tokenizer_name or own or self.name
+        name = self.tokenizer_name or own
+        if name is None:  # a size, which the hub is not asked about
+            raise self._without_tokenizer(self.name)
         try:
             tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
                 name, trust_remote_code=False
             )
         except Exception as error:  # a damaged file raises errors of several kinds
-            absent = self.remedy if not Path(name).exists() else None
-            raise BadInput(
-                f"there is no tokenizer in {name}",
-                where="reader.tokenizer_name",
-                remedy=absent
-                or "name a folder with one, e.g. of python -m belvedere.charts.tokenizer",
-            ) from error
+            raise self._without_tokenizer(name) from error
         if self.task_tokens:
             tokenizer.add_tokens([*TOKENS.values(), ANSWER], special_tokens=True)
         return tokenizer
+
+    def _without_tokenizer(self, name: str) -> BadInput:
+        absent = self.remedy if not Path(name).exists() else None
+        return BadInput(
+            f"there is no tokenizer in {name}",
+            where="reader.tokenizer_name",
+            remedy=absent or "name a folder with one, e.g. of python -m belvedere.charts.tokenizer",
+        )
 
     def load(self, vocabulary: int) -> ChartModel:
         """The model, in eval mode.
