@@ -8,6 +8,8 @@ from typing import Any
 
 from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import LogLocator, NullFormatter
 
 # Okabe and Ito's palette is told apart without colour vision; markers differ as well.
 STYLES = (
@@ -129,7 +131,7 @@ def draw_heat_map(
 def draw(submodels: list[dict[str, Any]], key: str, label: str) -> Figure:
     """Agreement and KL of every method against ``key`` of its sub-models."""
     metrics = [metric for metric in METRICS if all(metric in r["metrics"] for r in submodels)]
-    figure = Figure(figsize=(4.5 * len(metrics), 4.2), layout="constrained")
+    figure = Figure(figsize=(4.5 * len(metrics), 4.2))
     methods = list(dict.fromkeys(row["method"] for row in submodels if row["kind"] != "full"))
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     for axes, metric in zip(panels, metrics, strict=True):
@@ -148,6 +150,9 @@ def draw(submodels: list[dict[str, Any]], key: str, label: str) -> Figure:
                           label="full model")  # fmt: skip
         if metric == "kl_to_full":
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set(xlabel=label, title=METRICS[metric])
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
@@ -156,6 +161,5 @@ def draw(submodels: list[dict[str, Any]], key: str, label: str) -> Figure:
     figure.legend(
         once.values(), once.keys(), loc="outside lower center", ncols=len(once), frameon=False
     )
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # parts stay where they are: each drawing would ask anew
+    ConstrainedLayoutEngine().execute(figure)  # once: a layout of the figure's own asks each time
     return figure
