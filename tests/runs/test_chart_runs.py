@@ -33,7 +33,7 @@ def test_a_reader_is_trained_and_reported_beside_its_baselines(run):
     assert report["baselines"]["typical answer"]["table"]["rnss"] > 0
     assert list(report["abstention"]) == ["charts of the test", *SEEN, *HELD_OUT]
     assert all(0 <= found["no_chart"] <= 1 for found in report["abstention"].values())
-    assert report["abstention"]["blank"]["n"] == 5 * len(TOKENS)
+    assert report["abstention"]["blank"]["n"] == 3 * len(TOKENS)
     text = (folder / "report.md").read_text()
     assert "| table     | RMS-F1" in text
     assert re.search(r"\| scribbles +\| +\d+% +\|", text)
