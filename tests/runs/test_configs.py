@@ -108,7 +108,7 @@ def test_classifier_tuning_at_paper_scale_adds_a_head_for_each_sub_model(llama2_
     assert module.trained_parameters == 7 * 5120 * 32_000
 
 
-@pytest.mark.parametrize("name", ["balcony_llama3", "layerskip_llama3", "soft_llama2_alpaca"])
+@pytest.mark.parametrize("name", ["layerskip_llama3", "soft_llama2_alpaca"])
 def test_the_paper_scale_shards_layer_by_layer_and_clips_by_the_whole_norm(name):
     config = composed(f"experiment={name}", "scale=paper", f"name={name}")
     strategy = instantiate(config.trainer.strategy)
@@ -144,7 +144,7 @@ def test_the_paper_scale_shards_layer_by_layer_and_clips_by_the_whole_norm(name)
     [
         ("soft_llama2_alpaca", "laptop", "+strategy"),
         ("unichart_pretrain", "paper", "+strategy"),
-        ("balcony_llama3", "paper", "strategy"),  # that of a scale is replaced
+        ("soft_llama2_alpaca", "paper", "strategy"),  # that of a scale is replaced
     ],
 )
 def test_fsdp2_takes_the_place_of_any_strategy(name, scale, chosen):
@@ -155,6 +155,12 @@ def test_fsdp2_takes_the_place_of_any_strategy(name, scale, chosen):
     assert shares_weights(strategy)
     assert shares_weights(FSDPStrategy())
     assert not shares_weights(DDPStrategy())
+
+
+def test_exits_and_a_backbone_of_another_dtype_are_shared_out_by_fsdp2():
+    config = composed("experiment=balcony_llama3", "scale=paper", "name=balcony_llama3")
+    assert config.backbone.dtype == "bfloat16"
+    assert isinstance(instantiate(config.trainer.strategy), ModelParallelStrategy)
 
 
 def test_the_chosen_data_replace_the_experiments_own():
