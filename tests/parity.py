@@ -2,9 +2,9 @@
 
     python tests/parity.py
 
-The two processes share each batch of the one, by DDP and by FSDP over gloo, as `torchrun` starts
-them. Losses, metrics and weights have to be those of the single process but for the order in which
-float32 numbers are added up. From the middle, the run of each goes on as the other's.
+The two processes share each batch of the one, by DDP, FSDP and FSDP2 over gloo, as `torchrun`
+starts them. Losses, metrics and weights have to be those of the single process but for the order in
+which float32 numbers are added up. From the middle, the run of each goes on as the other's.
 """
 
 import argparse
@@ -37,6 +37,7 @@ PROCESSES = 2
 STRATEGIES = {
     "ddp": ["trainer.strategy=ddp"],
     "fsdp": ["+strategy@trainer.strategy=fsdp", "trainer.strategy._target_=parity.FSDPOnCPU"],
+    "fsdp2": ["+strategy@trainer.strategy=fsdp2"],
 }
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["belvedere.runs.training", "belvedere.runs.charts", "parity"])

@@ -1,15 +1,19 @@
-"""Steps that are compiled, or that make activations anew: the same losses and gradients."""
+"""Steps that are compiled, make activations anew or gather weights: the same as plain ones."""
 
 import pytest
 import torch
+from torch import distributed
 from torch.autograd.graph import saved_tensors_hooks
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from belvedere.balcony import BalconyModule
 from belvedere.errors import BadInput
 from belvedere.layerskip import LayerSkipModule
-from belvedere.optimisation import Optimisation
+from belvedere.optimisation import Optimisation, dims_of
 from belvedere.soft import SoFTModule
+from belvedere.strategies import shard
 from belvedere.submodels.exits import ExitConfig
 from belvedere.submodels.layers import text_layers
 from belvedere.unichart.config import ChartModelConfig, DecoderConfig, EncoderConfig
@@ -55,6 +59,9 @@ def reader(**options):
 
 METHODS = {
     "balcony": (lambda: BalconyModule(backbone(), EXITS, Optimisation()), texts),
+    "frozen_in_bfloat16": (
+        lambda: BalconyModule(backbone().bfloat16(), EXITS, Optimisation()), texts,
+    ),
     "unfrozen": (
         lambda: BalconyModule(backbone(), EXITS, Optimisation(), trained="unfrozen"), texts,
     ),
@@ -152,3 +159,33 @@ def test_what_cannot_be_done_is_refused():
         heads.checkpoint_activations()
     with pytest.raises(BadInput, match=r"torch\.compile has no backend 'fast'; give true, false"):
         heads.compile_layers("fast")
+
+
+@pytest.fixture
+def mesh():
+    """A process that has all parts of the weights: there is nobody else to share them with."""
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    yield init_device_mesh("cpu", (1,))
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("saving", [False, True])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_that_gathers_its_weights_is_the_same_step(method, saving, mesh):
+    plain = stepped(*made(method))
+    module, batch = made(method)
+    if saving:
+        module.checkpoint_activations()
+    shard(module, module.units(), mesh)
+    loss, grads, _ = stepped(module, batch)
+    assert all(isinstance(one, DTensor) for one in module.parameters())
+    same((loss, {name: grad.full_tensor() for name, grad in grads.items()}, 0), plain)
+
+
+def test_what_is_shared_out_has_sub_models_but_no_matrices_for_muon(mesh):
+    whole, (module, _) = made("soft")[0], made("soft")
+    shard(module, module.units(), mesh)
+    sizes = {row.name: row.view().num_parameters() for row in whole.described()}
+    assert {row.name: row.view().num_parameters() for row in module.described()} == sizes
+    with pytest.raises(BadInput, match="Muon needs whole matrices"):
+        Optimisation(muon_lr=0.1).build(module, 4, dims_of(whole))

@@ -1,19 +1,22 @@
 """What the LightningModules share: the optimiser, and of the methods the quality at each depth."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, cast
 
 from lightning.pytorch import LightningModule
-from lightning.pytorch.strategies import FSDPStrategy
-from torch import Tensor
+from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.optim import Optimizer
 from transformers import PreTrainedModel
 
 from belvedere.metrics.language import SubModelQuality, logged
 from belvedere.optimisation import Optimisation, dims_of, name_of, renamed
+from belvedere.strategies import shard, shares_weights
 from belvedere.submodels.backbone import num_layers_of, sha256_of_weights
 from belvedere.submodels.described import Described
-from belvedere.submodels.layers import checkpoint_activations, compile_layers
+from belvedere.submodels.layers import checkpoint_activations, compile_layers, text_layers
 from belvedere.submodels.losses import HeadLosses
 from belvedere.submodels.views import submodel
 
@@ -34,6 +37,21 @@ class OptimisedModule(LightningModule):
         """Look at the parameters before a strategy cuts them up."""
         self._dims = dims_of(self)
 
+    def units(self) -> Sequence[nn.Module]:
+        """Parts whose weights FSDP2 puts together for their own forward alone.
+
+        All processes have to call them equally often. What is in none of them is there, whole,
+        throughout a step.
+        """
+        return text_layers(self)
+
+    def configure_model(self) -> None:
+        """Cut the weights up, where a strategy leaves that to the module."""
+        shards = isinstance(self.trainer.strategy, ModelParallelStrategy)
+        if shards and not isinstance(self, FSDPModule):
+            assert self.device_mesh is not None
+            shard(self, self.units(), self.device_mesh["data_parallel"])
+
     def configure_optimizers(self) -> Any:
         """The optimiser and its schedule over all steps of the run, for what is not frozen."""
         steps = int(self.trainer.estimated_stepping_batches)
@@ -49,7 +67,7 @@ class OptimisedModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Name the states of optimisers, which FSDP has numbered by the parameters of the model."""
-        if isinstance(self.trainer.strategy, FSDPStrategy):
+        if shares_weights(self.trainer.strategy):
             names = dict(enumerate(name_of(name) for name, _ in self.named_parameters()))
             states = checkpoint["optimizer_states"]
             # Only the first process has them.

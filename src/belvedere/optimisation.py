@@ -10,6 +10,7 @@ from torch.optim import AdamW, Muon, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from belvedere.errors import BadInput
+from belvedere.strategies import is_cut
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Optimisation:
         """
         known = dims_of(module) if dims is None else dims
         hidden = [] if self.muon_lr is None else list(matrices_of_layers(module))
-        if any(p.ndim != 2 for p in hidden):
+        if any(is_cut(p, 2) for p in hidden):
             raise BadInput(
                 "Muon needs whole matrices, which this strategy cuts up",
                 where="model.optimisation.muon_lr",
@@ -99,7 +100,7 @@ class Optimisation:
             )
             optimizer = Together([optimizer, muon])
         names = {id(p): name_of(name) for name, p in module.named_parameters()}
-        cut = any(p.ndim != known[name_of(name)] for name, p in module.named_parameters())
+        cut = any(is_cut(p, known[name_of(name)]) for name, p in module.named_parameters())
         for part in optimizer.parts if isinstance(optimizer, Together) else [optimizer]:
             keep_names(part, names, cut)
         schedule = LambdaLR(optimizer, lambda step: self.multiplier(step, steps))

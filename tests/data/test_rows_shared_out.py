@@ -206,3 +206,18 @@ def test_a_stream_goes_on_in_as_many_parts_alone(tokenizer, tmp_path, places):
     data.load_state_dict(state)
     with pytest.raises(BadInput, match="resume: a stream goes on only in as many parts"):
         data.train_dataloader()
+
+
+@pytest.mark.parametrize(("count", "world", "size"), [(9, 2, 1), (9, 2, 4), (65, 8, 8), (7, 3, 2)])
+def test_processes_evaluate_equally_many_batches(tokenizer, tmp_path, places, count, world, size):
+    data = module(tokenizer, tmp_path, path=str(write(tmp_path / "files", 1)))
+    data.collate, data.eval_batch_size = list, size
+    found = []
+    for rank in range(world):
+        places(rank, world)
+        found.append(list(data.in_order(range(count))))
+        assert [row for batch in found[-1] for row in batch] == list(range(rank, count, world))
+    assert len({len(batches) for batches in found}) == 1  # or one process would wait for another
+    places(0, 1)
+    alone = [list(range(start, min(start + size, count))) for start in range(0, count, size)]
+    assert list(data.in_order(range(count))) == alone

@@ -5,7 +5,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy
+from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, ModelParallelStrategy
 from omegaconf import OmegaConf
 from transformers import AutoModelForCausalLM, LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
@@ -14,6 +14,7 @@ from belvedere.balcony import BalconyModule
 from belvedere.method import MethodModule
 from belvedere.runs.charts import data_for
 from belvedere.runs.entry import CONFIGS, register_resolvers
+from belvedere.strategies import shares_weights
 from belvedere.unichart.config import SIZES, ChartModelConfig
 from belvedere.unichart.loading import Reader
 from belvedere.unichart.model import ChartModel
@@ -107,7 +108,7 @@ def test_classifier_tuning_at_paper_scale_adds_a_head_for_each_sub_model(llama2_
     assert module.trained_parameters == 7 * 5120 * 32_000
 
 
-@pytest.mark.parametrize("name", ["balcony_llama3", "layerskip_llama3", "soft_llama2_alpaca"])
+@pytest.mark.parametrize("name", ["layerskip_llama3", "soft_llama2_alpaca"])
 def test_the_paper_scale_shards_layer_by_layer_and_clips_by_the_whole_norm(name):
     config = composed(f"experiment={name}", "scale=paper", f"name={name}")
     strategy = instantiate(config.trainer.strategy)
@@ -136,6 +137,30 @@ def test_the_paper_scale_shards_layer_by_layer_and_clips_by_the_whole_norm(name)
     # Lightning's own clipping refuses FSDP, which alone knows the norm over all shards.
     module.configure_gradient_clipping(None, config.trainer.gradient_clip_val, None)
     assert module.trainer.model.clipped == 1.0
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "chosen"),
+    [
+        ("soft_llama2_alpaca", "laptop", "+strategy"),
+        ("unichart_pretrain", "paper", "+strategy"),
+        ("soft_llama2_alpaca", "paper", "strategy"),  # that of a scale is replaced
+    ],
+)
+def test_fsdp2_takes_the_place_of_any_strategy(name, scale, chosen):
+    options = [f"scale={scale}", f"{chosen}@trainer.strategy=fsdp2", f"name={name}"]
+    config = composed(f"experiment={name}", *options)
+    strategy = instantiate(config.trainer.strategy)
+    assert isinstance(strategy, ModelParallelStrategy)
+    assert shares_weights(strategy)
+    assert shares_weights(FSDPStrategy())
+    assert not shares_weights(DDPStrategy())
+
+
+def test_exits_and_a_backbone_of_another_dtype_are_shared_out_by_fsdp2():
+    config = composed("experiment=balcony_llama3", "scale=paper", "name=balcony_llama3")
+    assert config.backbone.dtype == "bfloat16"
+    assert isinstance(instantiate(config.trainer.strategy), ModelParallelStrategy)
 
 
 def test_the_chosen_data_replace_the_experiments_own():

@@ -145,6 +145,7 @@ def test_a_large_run_is_planned_without_a_weight(config):
     assert shared.bytes["weights"] < alone.bytes["weights"]
     assert shared.bytes["optimiser"] == pytest.approx(alone.bytes["optimiser"] / 8, rel=0.01)
     assert shared.bytes["activations"] == alone.bytes["activations"]
+    assert planned(config("strategy@trainer.strategy=fsdp")) == shared
     with pytest.raises(memory.BadInput, match="no decoder layer is trained"):
         planned(config("model.exits.kind=norm", "activation_checkpointing=true"))
 

@@ -241,14 +241,18 @@ class RowsDataModule(LightningDataModule):
         return self.in_order(self.rows["test"])
 
     def in_order(self, rows: Any) -> StatefulDataLoader:
-        """Rows to evaluate on, in order, shared out over the processes."""
+        """Rows to evaluate on, in order, shared out over the processes.
+
+        All of them have equally many batches: where they share weights, they gather them together.
+        """
         rank, world = self._place()
-        return StatefulDataLoader(
-            rows,
-            batch_size=self.eval_batch_size,
-            sampler=range(rank, len(rows), world),
-            collate_fn=self.collate,
-        )
+        size = self.eval_batch_size
+        own = range(rank, len(rows), world)
+        batches = [list(own[start : start + size]) for start in range(0, len(own), size)]
+        wanted = min(-(-len(rows) // (world * size)), len(rows) // world)
+        if wanted and len(batches) != wanted:
+            batches = [part.tolist() for part in np.array_split(own, wanted)]
+        return StatefulDataLoader(rows, batch_sampler=batches, collate_fn=self.collate)
 
     def _place(self) -> tuple[int, int]:
         """This process's rank and how many there are."""

@@ -7,7 +7,6 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.strategies import FSDPStrategy
 from matplotlib.figure import Figure
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -16,6 +15,7 @@ from belvedere.charts.tasks import TOKENS
 from belvedere.method import MethodModule
 from belvedere.runs.figures import draw_qualities
 from belvedere.runs.token_figures import Token, draw_tokens
+from belvedere.strategies import shares_weights
 from belvedere.submodels.backbone import decoder_inputs
 from belvedere.submodels.losses import IGNORED
 from belvedere.submodels.speed import measure_speed
@@ -98,7 +98,7 @@ class DepthFigures(Callback):
                              "metrics": metrics})  # fmt: skip
         if not rows:
             return
-        if self.speed and not self._speedups and not isinstance(trainer.strategy, FSDPStrategy):
+        if self.speed and not self._speedups and not shares_weights(trainer.strategy):
             self._measure(module, {str(row["name"]) for row in rows})
         for row in rows:
             row["speedup"] = self._speedups.get(str(row["name"]))
@@ -134,7 +134,7 @@ class TokenDepths(Callback):
         dataloader_idx: int = 0,
     ) -> None:  # fmt: skip
         """Draw the beginning of the first batch, where this process has all weights."""
-        if batch_idx or not trainer.is_global_zero or isinstance(trainer.strategy, FSDPStrategy):
+        if batch_idx or not trainer.is_global_zero or shares_weights(trainer.strategy):
             return
         inputs = {name: ids[:1, : self.tokens] for name, ids in decoder_inputs(batch).items()}
         exits = {

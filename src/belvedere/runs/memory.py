@@ -245,8 +245,8 @@ class Shares:
 
     Attributes:
         processes: how many.
-        strategy: ``fsdp`` shares weights, gradients and states out; ``ddp`` keeps all of them on
-            every device, and the gradients a second time to exchange them.
+        strategy: ``fsdp`` (of either version) shares weights, gradients and states out; ``ddp``
+            keeps all of them on every device, and the gradients a second time to exchange them.
         gathered: bytes of the weights that FSDP puts together again at once: two units, and what
             is in none.
     """
@@ -264,13 +264,9 @@ class Shares:
             devices = config.get("needs_gpus", 0) or max(torch.cuda.device_count(), 1)
         processes = devices * trainer.get("num_nodes", 1)
         if isinstance(trainer.strategy, DictConfig):
-            units = [
-                sum(map(size_of, layer.parameters()))
-                for parts in module.modules() if isinstance(parts, nn.ModuleList)
-                for layer in parts
-            ]  # fmt: skip
+            units = [sum(map(size_of, unit.parameters())) for unit in module.units()]
             rest = sum(map(size_of, module.parameters())) - sum(units)
-            return cls(processes, "fsdp", 2 * max(units, default=0) + max(rest, 0))
+            return cls(processes, "fsdp", 2 * max(units, default=0) + rest)
         return cls(processes, "single" if processes == 1 else "ddp", 0)
 
     def applied(self, memory: Memory) -> Memory:

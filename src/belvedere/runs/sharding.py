@@ -8,10 +8,10 @@ import torch
 from hydra.utils import instantiate
 from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.strategies import FSDPStrategy
 from omegaconf import DictConfig
 
 from belvedere.runs.checkpoints import saved
+from belvedere.strategies import shares_weights
 
 Module = TypeVar("Module", bound=LightningModule)
 
@@ -36,7 +36,7 @@ def whole(
         and None on all others, for which there is nothing left to do.
     """
     strategy = trainer.strategy
-    if not isinstance(strategy, FSDPStrategy):
+    if not shares_weights(strategy):
         return trainer, module
     strategy.barrier()
     torch.distributed.destroy_process_group()

@@ -120,7 +120,9 @@ def _twin(module: Module, twins: dict[int, nn.Module], configs: dict[int, Any]) 
             f"the forward of {type(module).__name__} was replaced, as device maps do",
             remedy="load the backbone without device_map",
         )
-    twin = copy.copy(module)
+    # As `copy.copy` does, which of a module that FSDP2 has cut up would make a new one instead.
+    twin = object.__new__(type(module))
+    twin.__setstate__(module.__getstate__())
     twins[id(module)] = twin
     _separate_hooks(twin)
     # The dictionaries of parameters and buffers stay shared: what moves the parent moves the twin.

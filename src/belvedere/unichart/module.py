@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from timm.models.swin_transformer import SwinTransformerBlock
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from belvedere.charts.tasks import NO_CHART, TaskName, says_no_chart
@@ -159,8 +159,18 @@ class UniChartModule(OptimisedModule):
         The decoder gets texts of any length, and hooks within its layers watch where it looks.
         Each stage has a size of its own, and one variant for all takes ten times as long to make.
         """
-        blocks = [part for part in self.modules() if isinstance(part, SwinTransformerBlock)]
-        compile_modules(blocks, backend, dynamic=False)
+        compile_modules(self._blocks(), backend, dynamic=False)
+
+    def units(self) -> Sequence[nn.Module]:
+        """The blocks of the encoder, which sees all pictures of a batch at once.
+
+        The decoder goes through their texts by task and by length, so each process as often as its
+        own texts ask for.
+        """
+        return self._blocks()
+
+    def _blocks(self) -> list[SwinTransformerBlock]:
+        return [part for part in self.modules() if isinstance(part, SwinTransformerBlock)]
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """The loss of a batch; see `belvedere.data.charts.ChartDataModule` for its form."""
