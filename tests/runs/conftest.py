@@ -3,6 +3,7 @@
 import json
 import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,14 +67,29 @@ def charts(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def narrow_reader(charts, tmp_path_factory):
+    """A random reader of the kind that ships, with all its parts, but narrow."""
+    torch.manual_seed(0)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(charts / "tokenizer")
+    tiny = ChartModelConfig.named("tiny", vocab_size=len(tokenizer))
+    encoder = replace(tiny.encoder, embed_dim=32, patch_size=16, patch_width=8, stem_width=16)
+    decoder = replace(tiny.decoder, d_model=48, heads=4, ffn=64)
+    folder = tmp_path_factory.mktemp("narrow")
+    save_reader(ChartModel(replace(tiny, name="narrow", encoder=encoder, decoder=decoder)), folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
-def run_reader(tmp_path, charts, monkeypatch):
-    """Runs an experiment of chart readers on a few charts."""
+def run_reader(tmp_path, charts, narrow_reader, monkeypatch):
+    """Runs an experiment of chart readers on a few charts; by default from a narrow reader."""
 
     def call(experiment, *overrides):
         arguments = [
             f"experiment={experiment}", f"runs={tmp_path / 'runs'}", f"data.path={charts}",
-            "init=tiny", f"reader.size_tokenizer={charts / 'tokenizer'}", "data.batch_size=2",
+            f"init={narrow_reader}", f"reader.size_tokenizer={charts / 'tokenizer'}",
+            "data.batch_size=2",
             "trainer.max_steps=2", "trainer.val_check_interval=1", "checkpoint_every=1",
             "trainer.log_every_n_steps=1", "trainer.precision=32-true", "speed.repeats=2",
             "trainer.accelerator=cpu", "model.new_tokens=8", *overrides,
