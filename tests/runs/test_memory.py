@@ -109,6 +109,9 @@ def test_strategies_share_memory_out():
     )
     assert Shares(1, "single", 0).applied(whole) == whole
     assert Shares(4, "ddp", 0).applied(whole).bytes == whole.bytes | {"gradients": 80}
+    assert Shares(4, "zero", 0).applied(whole).bytes == {
+        "weights": 90, "gradients": 20, "optimiser": 40, "activations": 9, "logits": 3,
+    }  # fmt: skip
     assert Shares(4, "fsdp", 7).applied(whole).bytes == {
         "weights": 27, "gradients": 10, "optimiser": 40, "activations": 9, "logits": 3,
     }  # fmt: skip
