@@ -7,7 +7,7 @@ DeepSpeed is for: the backward pass, and the step of the optimiser.
 
 import argparse
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -175,7 +175,7 @@ class SharedOut(Optimizer):
     """
 
     def __init__(
-        self, engine: Any, optimizer: Optimizer, parameters: list[Mapping[str, Tensor]]
+        self, engine: Any, optimizer: Optimizer, parameters: Sequence[Mapping[str, Tensor]]
     ) -> None:
         self.engine, self.optimizer, self.parameters = engine, optimizer, parameters
         self._has_gradients = False
@@ -206,7 +206,8 @@ class SharedOut(Optimizer):
         from deepspeed.utils import safe_get_full_optimizer_state
 
         first = torch.distributed.get_rank() == 0
-        groups, states = [], {}
+        groups = []
+        states: dict[str, dict[str, Tensor]] = {}
         for group, parameters in zip(self.param_groups, self.parameters, strict=True):
             groups.append({**group, "params": list(parameters)})
             part = self._link(group, parameters)
