@@ -17,7 +17,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 from torch.optim import Optimizer
 
-from belvedere.errors import BadInput
+from belvedere.errors import BadInput, first_line
 from belvedere.optimisation import Together, name_of, without_muon
 
 BUCKET = 50_000_000
@@ -58,8 +58,14 @@ class ZeROStrategy(DDPStrategy):
 
     def _engine_of(self, optimizer: Optimizer, config: dict[str, Any]) -> Any:
         """DeepSpeed's engine around the module."""
-        import deepspeed
-
+        try:
+            import deepspeed
+        except Exception as error:  # it looks for the compilers of its parts
+            raise BadInput(
+                f"deepspeed cannot be used on this machine ({first_line(error)})",
+                where="trainer.strategy",
+                remedy="give +strategy@trainer.strategy=fsdp2",
+            ) from error
         deepspeed.utils.logger.setLevel("ERROR")
         # By this variable Lightning recognises processes that something else has started.
         started = "LOCAL_RANK" in os.environ

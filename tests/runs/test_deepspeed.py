@@ -78,6 +78,7 @@ def test_what_zero_would_do_otherwise_is_refused(run, capfd, zero, option, messa
         ["trainer.accumulate_grad_batches=3"],
         ["activation_checkpointing=true"],
         ["trainer.precision=bf16-mixed"],
+        ["backbone.dtype=bfloat16"],
     ],
 )
 def test_a_run_is_that_without_deepspeed(run, tmp_path, zero, options):
@@ -87,6 +88,18 @@ def test_a_run_is_that_without_deepspeed(run, tmp_path, zero, options):
     compare(files, (states(tmp_path / "zero"), exits(tmp_path / "zero")))
     report = json.loads((tmp_path / "zero" / "report.json").read_text())
     assert report["backbone"]["sha256_before"] == report["backbone"]["sha256_after"]
+
+
+@pytest.mark.parametrize(("first", "second"), [([OURS], []), ([], [OURS])])
+@pytest.mark.usefixtures("zero")
+def test_a_run_goes_on_with_and_without_deepspeed(run, tmp_path, first, second):
+    run("balcony_llama3", *EXITS, *first, f"run_dir={tmp_path / 'first'}")
+    halfway = str(tmp_path / "first" / "checkpoints" / "step=4.ckpt").replace("=", "\\=")
+    folder = tmp_path / "second"
+    run("balcony_llama3", *EXITS, *second, f"resume={halfway}", f"run_dir={folder}")
+    compare(
+        (states(tmp_path / "first"), exits(tmp_path / "first")), (states(folder), exits(folder))
+    )
 
 
 def test_a_step_without_effect_changes_no_weight(run, monkeypatch, tmp_path, zero):

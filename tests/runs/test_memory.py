@@ -149,6 +149,9 @@ def test_a_large_run_is_planned_without_a_weight(config):
     assert shared.bytes["optimiser"] == pytest.approx(alone.bytes["optimiser"] / 8, rel=0.01)
     assert shared.bytes["activations"] == alone.bytes["activations"]
     assert planned(config("strategy@trainer.strategy=fsdp")) == shared
+    zero = planned(config("strategy@trainer.strategy=deepspeed"))
+    assert zero.bytes["optimiser"] == shared.bytes["optimiser"]
+    assert zero.bytes["weights"] > alone.bytes["weights"]
     with pytest.raises(memory.BadInput, match="no decoder layer is trained"):
         planned(config("model.exits.kind=norm", "activation_checkpointing=true"))
 
