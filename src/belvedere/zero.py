@@ -110,6 +110,13 @@ class ZeROStrategy(DDPStrategy):
         finally:
             engine.set_gradient_accumulation_boundary(True)
 
+    def on_validation_start(self) -> None:
+        """Evaluate with the statistics of the first process's batches, which are the saved ones."""
+        assert self.lightning_module is not None
+        for buffer in self.lightning_module.buffers():
+            if buffer.is_floating_point():
+                torch.distributed.broadcast(buffer, 0)
+
     def teardown(self) -> None:
         """Leave a module that knows nothing of DeepSpeed any more."""
         if self._shared is not None:
