@@ -62,11 +62,7 @@ class Optimisation:
         known = dims_of(module) if dims is None else dims
         hidden = [] if self.muon_lr is None else list(matrices_of_layers(module))
         if any(is_cut(p, 2) for p in hidden):
-            raise BadInput(
-                "Muon needs whole matrices, which this strategy cuts up",
-                where="model.optimisation.muon_lr",
-                remedy="set it to null, or give trainer.strategy=ddp",
-            )
+            raise without_muon()
         others = {id(p) for p in hidden}
         trained = [
             (known[name_of(name)], p)
@@ -108,6 +104,15 @@ class Optimisation:
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+
+def without_muon() -> BadInput:
+    """What to raise where a strategy cannot train by Muon."""
+    return BadInput(
+        "Muon needs whole matrices, which this strategy cuts up",
+        where="model.optimisation.muon_lr",
+        remedy="set it to null, or give trainer.strategy=ddp",
+    )
 
 
 def dims_of(module: nn.Module) -> dict[str, int]:

@@ -1,13 +1,20 @@
-"""Strategies that share the weights of a module out over processes: FSDP and FSDP2."""
+"""Strategies that share a module out over processes: FSDP, FSDP2, and which of DeepSpeed's."""
 
 from collections.abc import Iterable
+from importlib.util import find_spec
+from typing import Any
 
 from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy, Strategy
+from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
+
+from belvedere.errors import BadInput
+
+ZERO = "belvedere.zero.ZeROStrategy"
 
 
 class FSDP2Strategy(ModelParallelStrategy):
@@ -23,6 +30,32 @@ class FSDP2Strategy(ModelParallelStrategy):
         """Meet the other processes."""
         self._data_parallel_size = self.num_nodes * self.num_processes
         super().setup_environment()
+
+
+def check_deepspeed(strategy: Any) -> None:
+    """Refuse Lightning's own DeepSpeed, and ours where there is none.
+
+    Args:
+        strategy: as configured: a name, or a mapping with a ``_target_``.
+
+    Raises:
+        BadInput: it is one of those.
+    """
+    name = str(strategy.get("_target_") if isinstance(strategy, DictConfig) else strategy)
+    if name == ZERO and find_spec("deepspeed") is None:
+        raise BadInput(
+            "deepspeed is not installed",
+            where="trainer.strategy",
+            remedy="pip install 'belvedere[deepspeed]', or give +strategy@trainer.strategy=fsdp2, "
+            "which needs nothing more",
+        )
+    if "deepspeed" in name.lower():
+        raise BadInput(
+            f"{name} writes checkpoints that would have to be unpickled",
+            where="trainer.strategy",
+            remedy="give +strategy@trainer.strategy=deepspeed for ZeRO 2, or "
+            "+strategy@trainer.strategy=fsdp2, which shares the weights out, too, as ZeRO 3 does",
+        )
 
 
 def shares_weights(strategy: Strategy) -> bool:

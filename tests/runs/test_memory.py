@@ -109,6 +109,9 @@ def test_strategies_share_memory_out():
     )
     assert Shares(1, "single", 0).applied(whole) == whole
     assert Shares(4, "ddp", 0).applied(whole).bytes == whole.bytes | {"gradients": 80}
+    assert Shares(4, "zero", 0).applied(whole).bytes == {
+        "weights": 90, "gradients": 20, "optimiser": 40, "activations": 9, "logits": 3,
+    }  # fmt: skip
     assert Shares(4, "fsdp", 7).applied(whole).bytes == {
         "weights": 27, "gradients": 10, "optimiser": 40, "activations": 9, "logits": 3,
     }  # fmt: skip
@@ -146,6 +149,9 @@ def test_a_large_run_is_planned_without_a_weight(config):
     assert shared.bytes["optimiser"] == pytest.approx(alone.bytes["optimiser"] / 8, rel=0.01)
     assert shared.bytes["activations"] == alone.bytes["activations"]
     assert planned(config("strategy@trainer.strategy=fsdp")) == shared
+    zero = planned(config("strategy@trainer.strategy=deepspeed"))
+    assert zero.bytes["optimiser"] == shared.bytes["optimiser"]
+    assert zero.bytes["weights"] > alone.bytes["weights"]
     with pytest.raises(memory.BadInput, match="no decoder layer is trained"):
         planned(config("model.exits.kind=norm", "activation_checkpointing=true"))
 

@@ -27,6 +27,7 @@ from belvedere.errors import BadInput
 from belvedere.method import OptimisedModule
 from belvedere.runs.entry import run_verb
 from belvedere.runs.precision import chosen_precision
+from belvedere.strategies import ZERO
 from belvedere.submodels.loading import Backbone
 from belvedere.unichart.loading import Reader
 
@@ -245,14 +246,15 @@ class Shares:
 
     Attributes:
         processes: how many.
-        strategy: ``fsdp`` (of either version) shares weights, gradients and states out; ``ddp``
-            keeps all of them on every device, and the gradients a second time to exchange them.
+        strategy: ``fsdp`` (of either version) shares weights, gradients and states out; ``zero``
+            gradients and states, and has its part of the trained weights twice; ``ddp`` keeps all
+            of them on every device. The last two have the gradients twice to exchange them.
         gathered: bytes of the weights that FSDP puts together again at once: two units, and what
             is in none.
     """
 
     processes: int
-    strategy: Literal["single", "ddp", "fsdp"]
+    strategy: Literal["single", "ddp", "zero", "fsdp"]
     gathered: int
 
     @classmethod
@@ -264,6 +266,8 @@ class Shares:
             devices = config.get("needs_gpus", 0) or max(torch.cuda.device_count(), 1)
         processes = devices * trainer.get("num_nodes", 1)
         if isinstance(trainer.strategy, DictConfig):
+            if trainer.strategy["_target_"] == ZERO:
+                return cls(processes, "zero", 0)
             units = [sum(map(size_of, unit.parameters())) for unit in module.units()]
             rest = sum(map(size_of, module.parameters())) - sum(units)
             return cls(processes, "fsdp", 2 * max(units, default=0) + rest)
@@ -274,6 +278,11 @@ class Shares:
         found = Memory(dict(memory.bytes))
         if self.strategy == "ddp":
             found.bytes["gradients"] *= 2
+        if self.strategy == "zero":
+            part = found.bytes["gradients"] // self.processes
+            found.bytes["weights"] += part
+            found.bytes["gradients"] = 2 * part
+            found.bytes["optimiser"] //= self.processes
         if self.strategy == "fsdp":
             for kind in ("weights", "gradients", "optimiser"):
                 found.bytes[kind] //= self.processes

@@ -39,6 +39,7 @@ from belvedere.runs.precision import chosen_precision
 from belvedere.runs.report import write_report
 from belvedere.runs.sharding import whole
 from belvedere.runs.stops import Checkpoints, FiniteLoss
+from belvedere.strategies import check_deepspeed
 from belvedere.submodels.backbone import num_layers_of, sha256_of_weights
 from belvedere.submodels.loading import Backbone
 from belvedere.submodels.speed import measure_speed
@@ -220,6 +221,7 @@ def check_steps(config: DictConfig) -> None:
 
 def check_machine(config: DictConfig) -> None:
     """Refuse at once what this machine cannot do. Raises `BadInput`."""
+    check_deepspeed(config.trainer.strategy)
     need = config.get("needs_gpus", 0)
     nodes = config.trainer.get("num_nodes", 1)
     there = torch.cuda.device_count()
