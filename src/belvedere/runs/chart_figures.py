@@ -19,7 +19,7 @@ from belvedere.data.pictures import open_picture
 from belvedere.metrics.chart_tasks import HEADLINE
 from belvedere.metrics.marks import ReadMark
 from belvedere.runs.dashboard import show
-from belvedere.runs.figures import STYLES, save
+from belvedere.runs.figures import STYLES, write_figures
 from belvedere.unichart.module import UniChartModule
 
 THERE: dict[str, Any] = {"color": "#000000", "linestyle": ":", "marker": "o"}
@@ -145,21 +145,21 @@ def _draw_mark(axes: Axes, mark: ReadMark, size: tuple[int, int], how: Mapping[s
 
 
 def write_depth_figures(submodels: list[dict[str, Any]], folder: Path) -> list[Path]:
-    """Draw the headline measure of each task against depth and against speed, as PNG files.
+    """Draw each task's headline measure against depth and against speed; names the PNG files.
 
     Args:
         submodels: rows of a report, the full reader last.
         folder: made if it is not there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    found = []
-    for name, key, label in (
-        ("quality_against_depth", "layers", "decoder layers"),
-        ("quality_against_speed", "speedup", "answers per second, full reader = 1"),
-    ):
-        found.append(folder / f"{name}.png")
-        save(draw_depths(submodels, key, label), found[-1])
-    return found
+    axes = {
+        "depth": ("layers", "decoder layers"),
+        "speed": ("speedup", "answers per second, full reader = 1"),
+    }
+    figures = {
+        f"quality_against_{name}": draw_depths(submodels, key, label)
+        for name, (key, label) in axes.items()
+    }
+    return write_figures(figures, folder)
 
 
 def draw_depths(submodels: list[dict[str, Any]], key: str, label: str) -> Figure:

@@ -17,6 +17,7 @@ from belvedere.runs.figures import draw_qualities
 from belvedere.runs.token_figures import Token, draw_tokens
 from belvedere.strategies import shares_weights
 from belvedere.submodels.backbone import decoder_inputs
+from belvedere.submodels.described import Described
 from belvedere.submodels.losses import IGNORED
 from belvedere.submodels.speed import measure_speed
 
@@ -88,7 +89,7 @@ class DepthFigures(Callback):
         if not trainer.is_global_zero:
             return
         logged, module = trainer.logged_metrics, cast(MethodModule, module)
-        rows = []
+        rows, found = [], []
         for described in module.described():
             keys = {m: f"validation/{m}/{described.name}" for m in ("agreement", "kl_to_full")}
             if all(key in logged for key in keys.values()):
@@ -96,19 +97,19 @@ class DepthFigures(Callback):
                 rows.append({"name": described.name, "method": described.method,
                              "kind": described.kind, "layers": described.layers,
                              "metrics": metrics})  # fmt: skip
+                found.append(described)
         if not rows:
             return
         if self.speed and not self._speedups and not shares_weights(trainer.strategy):
-            self._measure(module, {str(row["name"]) for row in rows})
+            self._measure(found)
         for row in rows:
             row["speedup"] = self._speedups.get(str(row["name"]))
         for name, figure in draw_qualities(rows).items():
             show(trainer, f"validation/{name}", figure)
 
-    def _measure(self, module: MethodModule, names: set[str]) -> None:
+    def _measure(self, submodels: Sequence[Described]) -> None:
         """Speeds of the sub-models, beside the full model's."""
-        views = {d.name: d.view() for d in module.described() if d.name in names}
-        speeds = measure_speed(views, **QUICK)
+        speeds = measure_speed({one.name: one.view() for one in submodels}, **QUICK)
         full = speeds["full"].decode
         self._speedups = {name: speed.decode / full for name, speed in speeds.items()}
 
