@@ -13,7 +13,7 @@ import argparse
 import io
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -89,7 +89,7 @@ def record(rung: str, name: str, words: list[str], rng: Random) -> dict[str, Any
     }  # fmt: skip
 
 
-def draw_pictures(rung: str, folder: Path, seed: int) -> None:
+def draw_pictures(rung: str, folder: Path, counts: Mapping[str, int], seed: int) -> None:
     """The splits, of which no two share a number or a label."""
     names = labels()
     Random(seed).shuffle(names)
@@ -102,7 +102,7 @@ def draw_pictures(rung: str, folder: Path, seed: int) -> None:
 
     def rows(split: str) -> Iterator[dict[str, Any]]:
         rng = Random(f"{seed}/{split}")
-        for i in range(COUNTS[split]):
+        for i in range(counts[split]):
             while True:
                 words = texts_of(rung, names_of[split], rng)
                 if words[-1] not in used:
@@ -122,11 +122,12 @@ def main() -> None:
     parser.add_argument("rung", choices=PAGES)
     parser.add_argument("--init", default="tiny", help="tiny (random weights), or a run")
     parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--pictures", type=int, default=COUNTS["train"], help="of the training")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "rungs")
     args, options = parser.parse_known_args()
     pictures = args.runs / "pictures" / args.rung
-    draw_pictures(args.rung, pictures, args.seed)
+    draw_pictures(args.rung, pictures, {**COUNTS, "train": args.pictures}, args.seed)
     height, width = PAGES[args.rung]
     run = args.runs / args.rung
     tasks = "{texts: 1, table: 0, elements: 0, reasoning: 0, open: 0, summary: 0}"

@@ -1,13 +1,13 @@
 """Training throughput as a share of what this machine's matrix product reaches.
 
-``python benchmarks/throughput.py [Hydra overrides]`` takes training steps of ``balcony_llama3``
+``python benchmarks/throughput.py [OVERRIDES]`` takes training steps of ``balcony_llama3``
 (forward, losses, backward, clipping, AdamW) in turn with large square matrix products of the same
 precision, and prints the floating-point operations of a step, counted by torch, divided by the time
 that the matrix product would take for them.
 """
 
+import argparse
 import statistics
-import sys
 import warnings
 from collections.abc import Callable
 
@@ -21,16 +21,23 @@ from belvedere.runs.precision import chosen_precision
 from belvedere.submodels.losses import IGNORED
 from belvedere.submodels.speed import now, peak_bytes
 
-WARM_UP, REPEATS = 2, 15
+WARM_UP = 2
 SIZE = {"cpu": 2048, "cuda": 8192}
 """Of the matrices, by the type of device."""
 
 
 def main() -> None:
     """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("overrides", nargs="*", help="of the run's configuration")
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument(
+        "--side", type=int, help="of the square matrices; default: as the device is"
+    )
+    args = parser.parse_args()
     warnings.filterwarnings("ignore")
     register_resolvers()
-    overrides = ["experiment=balcony_llama3", "name=throughput", *sys.argv[1:]]
+    overrides = ["experiment=balcony_llama3", "name=throughput", *args.overrides]
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = compose("train", overrides=overrides)
     torch.manual_seed(config.seed)
@@ -64,10 +71,10 @@ def main() -> None:
     with FlopCounterMode(display=False) as counter:
         step(next_batch())
     operations = counter.get_total_flops()
-    side = SIZE[device.type]
+    side = args.side or SIZE[device.type]
     left, right = (torch.randn(side, side, dtype=dtype, device=device) for _ in range(2))
     shares, speeds, peaks = [], [], []
-    for round_ in range(WARM_UP + REPEATS):
+    for round_ in range(WARM_UP + args.repeats):
         batch = next_batch()
         product = min(seconds(torch.mm, left, right) for _ in range(3))
         taken = seconds(step, batch)

@@ -46,7 +46,7 @@ def check_deepspeed(strategy: Any) -> None:
         raise BadInput(
             "deepspeed is not installed",
             where="trainer.strategy",
-            remedy="pip install 'belvedere[deepspeed]', or give +strategy@trainer.strategy=fsdp2, "
+            remedy="pip install -e '.[deepspeed]', or give +strategy@trainer.strategy=fsdp2, "
             "which needs nothing more",
         )
     if "deepspeed" in name.lower():

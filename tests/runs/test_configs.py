@@ -250,3 +250,15 @@ def test_every_set_of_charts_can_be_evaluated(data):
     assert ("beside" in config) == (data == "chartqa")
     if data == "chartqa":
         assert config.beside.path == "there"
+
+
+@pytest.mark.parametrize("data", ["alpaca", "triviaqa", "instructions", "questions"])
+def test_a_file_takes_the_place_of_a_set_of_the_hub_and_the_other_way_round(data):
+    place = f"experiment=soft_llama2_alpaca data={data}".split()
+    shipped, asked = (composed(*place).data[key] for key in ("path", "hub"))
+    assert (shipped is None) != (asked is None)
+    own = composed(*place, "data.path=FILE").data
+    assert (own.path, own.hub) == ("FILE", None)
+    if shipped:
+        other = composed(*place, "data.hub=SET").data
+        assert (other.path, other.hub) == (None, "SET")

@@ -14,6 +14,7 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from belvedere.charts.colours import clearest_on
 from belvedere.runs.chart_figures import ReadPage, draw_elements
 from belvedere.runs.dashboard import leaving_depths
+from belvedere.runs.figures import draw_courses
 from belvedere.runs.token_figures import COLUMNS, Token, colours_of, draw_tokens
 
 
@@ -67,7 +68,9 @@ def test_a_run_of_sub_models_at_a_glance(run, questions, experiment, depths):
     curves_are_there(events)
     assert events.Scalars("train/memory_gib")[-1].value > 0.1
     images = events.Tags()["images"]
-    for name in ("depth_of_each_token", "quality_against_depth", "quality_against_speed"):
+    for name in (
+        "depth_of_each_token", "quality_against_depth", "quality_against_speed", "learning_curves",
+    ):  # fmt: skip
         assert len(events.Images(f"validation/{name}")) == 2, "one for each validation"
     assert {"test/quality_against_depth", "test/quality_against_speed"} <= set(images)
     (samples,) = events.Tensors("samples/text_summary")
@@ -79,7 +82,7 @@ def test_a_run_of_sub_models_at_a_glance(run, questions, experiment, depths):
 def test_a_run_of_a_chart_reader_at_a_glance(run_reader):
     events = events_of(run_reader("unichart_pretrain", "trainer.val_check_interval=2"))
     curves_are_there(events)
-    assert {"charts", "elements"} <= set(events.Tags()["images"])
+    assert {"charts", "elements", "validation/learning_curves"} <= set(events.Tags()["images"])
     assert 0 <= events.Scalars("outcome/table/rms_f1")[0].value <= 100
     told = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     for name in (b"experiment", b"model.optimisation.lr", b"data.batch_size", b"init"):
@@ -132,3 +135,23 @@ def test_elements_are_drawn_where_they_are():
     (point,) = axes.lines
     assert [float(value[0]) for value in point.get_data()] == pytest.approx([82, 51])
     assert axes.get_title() == "1 there, 1 read"
+
+
+def test_each_curve_of_a_training_has_a_colour_and_a_name():
+    curves = {
+        "train/kl_to_full/exit_10": {10: 0.5, 20: 0.2},
+        "train/kl_to_full/exit_2": {20: 0.9, 10: 2.0},
+        "validation/agreement/exit_2": {20: 0.8},
+        "validation/agreement/full": {20: 1.0},
+        "validation/kl_to_full/full": {20: 0.0},
+    }
+    figure = draw_courses(curves)
+    assert figure
+    training, agreement = figure.axes
+    assert [line.get_label() for line in training.lines] == ["exit 2", "exit 10"]
+    assert [list(axis) for axis in training.lines[0].get_data()] == [[10, 20], [2.0, 0.9]]
+    assert agreement.get_title() == "held-out agreement with the full model"
+    assert [text.get_text() for text in figure.legends[0].texts] == ["exit 2", "exit 10", "full"]
+    colours = {line.get_label(): line.get_color() for line in training.lines + agreement.lines}
+    assert len(set(colours.values())) == 3
+    assert draw_courses({"validation/kl_to_full/full": {20: 0.0}}) is None

@@ -40,7 +40,7 @@ def test_without_deepspeed_one_line_says_so(run, capfd, monkeypatch):
     )
     line = told(run, capfd, OURS)
     assert "trainer.strategy: deepspeed is not installed" in line
-    assert "pip install 'belvedere[deepspeed]'" in line
+    assert "pip install -e '.[deepspeed]'" in line
 
 
 @pytest.mark.parametrize(

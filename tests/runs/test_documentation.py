@@ -16,7 +16,7 @@ from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
-from chart_sets import write_chartqa, write_opencqa
+from chart_sets import write_chart_to_text, write_chartqa, write_opencqa
 from hydra import compose, initialize_config_dir
 
 from belvedere.runs.entry import CONFIGS, register_resolvers
@@ -57,6 +57,7 @@ STANDING = {
     "PROMPTS.json": "small/asked.json", "INSTRUCTIONS": "small/asked.json",
     "QUESTIONS": "small/questions.jsonl", "FILE.jsonl": "small/questions.jsonl",
     "CHARTQA": "small/chartqa", "OPENCQA": "small/opencqa",
+    "CHART_TO_TEXT": "small/chart_to_text",
     "CHART.png": "small/chartqa/test/png/0.png",
     "RUN": "runs/balcony_llama3/latest", "READER": "small/reader", "PARTITION": "any",
     "NAME": "any", "runs/sweeps/DATE": "runs/balcony_llama3",
@@ -99,6 +100,7 @@ def folder(tmp_path, backbone_folder, reader_folder, sentences) -> Path:
     (small / "questions.jsonl").write_text("\n".join(lines))
     write_chartqa(small / "chartqa")
     write_opencqa(small / "opencqa")
+    write_chart_to_text(small / "chart_to_text")
     return folder
 
 
@@ -162,7 +164,7 @@ def follow(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     elif rest[0] == "-m":
         by_module(rest[1], rest[2:], monkeypatch)
     elif rest[0].startswith(("benchmarks/", "tests/")):
-        assert (PROJECT / rest[0]).exists()  # what they measure takes too long for a test
+        assert (PROJECT / rest[0]).exists()  # in small they are tests of their own
     elif any(word.rpartition("=")[2].startswith(ON_THE_HUB) for word in rest):
         with ending(2):
             run_script(rest[0], rest[1:], monkeypatch)

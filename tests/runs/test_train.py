@@ -73,6 +73,10 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(run):
     again = load_file(folder / "checkpoints/model/exits.safetensors")
     assert whole.keys() == again.keys()
     assert all(torch.equal(whole[name], again[name]) for name in whole)
+    gone_on = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)
+    drawn, redrawn = (saved["callbacks"]["LearningCurves"]["curves"] for saved in (last, gone_on))
+    assert set(drawn["validation/kl_to_full/exit_1"]) == {3}  # of step 6 it is drawn, but later
+    assert redrawn == drawn
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ BESIDE: dict[str, tuple[str, ...]] = {"table": ("rnss",)}
 CAPTIONS = {
     "charts": "charts that were read",
     "elements": "visual elements that were found, over those that are there",
+    "learning_curves": "losses while it was trained",
     "quality_against_depth": "quality against depth",
     "quality_against_speed": "quality against speed",
 }

@@ -35,8 +35,10 @@ from belvedere.runs.dashboard import (
     LETTERS,
     CurvePages,
     Curves,
+    LearningCurves,
     show_settings,
 )
+from belvedere.runs.figures import write_figures
 from belvedere.runs.memory import check_devices
 from belvedere.runs.sharding import whole
 from belvedere.runs.training import (
@@ -93,7 +95,9 @@ def train(config: DictConfig) -> dict[str, Any]:
     link_latest(config)
     before = sha256_of_weights(model)
     clock, pages = StepClock(), ChartPages(run_dir)
-    trainer = build_trainer(config, run_dir, [clock, pages, CurvePages(curves_of(module))])
+    learning = LearningCurves()
+    shown = [CurvePages(curves_of(module)), learning]
+    trainer = build_trainer(config, run_dir, [clock, pages, *shown])
     start = time.perf_counter()
     fit(trainer, module, datamodule, config)
     losses = {
@@ -158,7 +162,8 @@ def train(config: DictConfig) -> dict[str, Any]:
         tokenizer.save_pretrained(folder)
         write_answers({"test": outcome.answered}, run_dir / ANSWERS)
         write_answers({"test": outcome.without_chart}, run_dir / WITHOUT)
-        write_report(report, run_dir, pages.files)
+        drawn = write_figures(learning.figures(), run_dir / "figures")
+        write_report(report, run_dir, [*pages.files, *drawn])
     end(trainer)
     return report
 

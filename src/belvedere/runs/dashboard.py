@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from belvedere.charts.tasks import TOKENS
 from belvedere.method import MethodModule
-from belvedere.runs.figures import draw_qualities
+from belvedere.runs.figures import COURSES, draw_courses, draw_qualities
 from belvedere.runs.token_figures import Token, draw_tokens
 from belvedere.strategies import shares_weights
 from belvedere.submodels.backbone import decoder_inputs
@@ -71,6 +71,51 @@ class CurvePages(Callback):
         }
         for logger in tensorboards(trainer):
             logger.experiment.add_custom_scalars(layout)
+
+
+class LearningCurves(Callback):
+    """Draws the course of losses and agreement, with a line for each sub-model or task.
+
+    TensorBoard's own charts have one colour for all curves of a run. The figure is drawn anew after
+    each validation.
+
+    Attributes:
+        curves: values by step, for each name ``SPLIT/METRIC/SUBMODEL``.
+    """
+
+    def __init__(self) -> None:
+        self.curves: dict[str, dict[int, float]] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run goes on from."""
+        return {"curves": self.curves}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from an earlier run's curves."""
+        self.curves = state_dict["curves"]
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Note what a logged step found."""
+        if trainer.global_step % cast(Any, trainer).log_every_n_steps == 0:
+            self._note(trainer, "train")
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Note what the validation found, and draw."""
+        self._note(trainer, "validation")
+        if trainer.is_global_zero:
+            for name, figure in self.figures().items():
+                show(trainer, f"validation/{name}", figure)
+
+    def figures(self) -> dict[str, Figure]:
+        """The figure by its name; none where there is nothing to draw."""
+        figure = draw_courses(self.curves)
+        return {"learning_curves": figure} if figure else {}
+
+    def _note(self, trainer: Trainer, split: str) -> None:
+        for tag, value in trainer.logged_metrics.items():
+            course = tag.rpartition("/")[0]
+            if course in COURSES and course.startswith(split):
+                self.curves.setdefault(tag, {})[trainer.global_step] = float(value)
 
 
 class DepthFigures(Callback):

@@ -218,12 +218,13 @@ def explain(error: BaseException) -> str:
 
 
 def register_resolvers() -> None:
-    """Make ``${project:PATH}``, ``${run_dir:RUNS,NAME,RESUME}``, ``${sweep_dir:RUNS,RESUME}`` and
-    ``${if_new:INIT,A,B}`` known to the configuration."""
+    """Make ``${project:PATH}``, ``${run_dir:RUNS,NAME,RESUME}``, ``${sweep_dir:RUNS,RESUME}``,
+    ``${if_new:INIT,A,B}`` and ``${unless:GIVEN,DEFAULT}`` known to the configuration."""
     OmegaConf.register_new_resolver("project", lambda path: str(PROJECT / path), replace=True)
     OmegaConf.register_new_resolver("run_dir", choose_run_dir, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("sweep_dir", choose_sweep_dir, replace=True, use_cache=True)
     OmegaConf.register_new_resolver("if_new", if_new, replace=True)
+    OmegaConf.register_new_resolver("unless", unless, replace=True)
 
 
 def if_new(init: str, new: Any, trained: Any) -> Any:
@@ -231,6 +232,11 @@ def if_new(init: str, new: Any, trained: Any) -> Any:
     from belvedere.unichart.config import SIZES  # with torch, which most configurations never need
 
     return new if init in SIZES else trained
+
+
+def unless(given: Any, default: str) -> str | None:
+    """``default`` where nothing is given that takes its place, such as a path for a hub's set."""
+    return default if given is None else None
 
 
 def choose_run_dir(runs: str, name: str, resume: bool) -> str:

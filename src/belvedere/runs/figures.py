@@ -1,15 +1,19 @@
-"""Figures of a run: quality against depth and against measured speed."""
+"""Figures of a run: its course, and quality against depth and against measured speed."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 from matplotlib import colormaps, rc_context
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, NullFormatter
+
+from belvedere.charts.colours import clearest_on
 
 # Okabe and Ito's palette is told apart without colour vision; markers differ as well.
 STYLES = (
@@ -22,6 +26,14 @@ METRICS = {
     "kl_to_full": "KL to the full model (nats)",
 }
 """What is drawn, in this order; a metric that the runs do not have is left out."""
+COURSES = {
+    "train/loss": "loss in training",
+    "train/kl_to_full": "KL to the full model in training (nats)",
+    "validation/loss": "held-out loss",
+    "validation/agreement": "held-out agreement with the full model",
+    "validation/kl_to_full": "held-out KL to the full model (nats)",
+}
+"""What is drawn of a training, in this order, and its titles."""
 AXES = {
     "depth": ("layers", "decoder layers that a token goes through"),
     "speed": ("speedup", "decoding speed, full model = 1"),
@@ -73,13 +85,9 @@ def draw_positions(positions: dict[str, list[float]]) -> Figure:
     """KL to the full model of every sub-model, by octaves of the position in the answer."""
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
-    names = sorted(positions, key=_by_number)
-    colours = colormaps["viridis"].resampled(len(names) + 1)
-    for i, name in enumerate(names):
-        _, marker = STYLES[i % len(STYLES)]
+    for name, look in looks_of(positions).items():
         begins = [2**octave for octave in range(len(positions[name]))]
-        axes.plot(begins, positions[name], marker=marker, color=colours(i),
-                  label=name.replace("_", " "), linewidth=1.5)  # fmt: skip
+        axes.plot(begins, positions[name], **look)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
@@ -90,6 +98,68 @@ def draw_positions(positions: dict[str, list[float]]) -> Figure:
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     return figure
+
+
+def draw_courses(curves: Mapping[str, Mapping[int, float]]) -> Figure | None:
+    """The course of a training, a panel for each measure and a line for each sub-model or task.
+
+    Args:
+        curves: values by step, for each name ``SPLIT/METRIC/SUBMODEL`` of `COURSES`.
+
+    Returns:
+        The figure, or None where there is nothing to draw.
+    """
+    panels: dict[str, dict[str, Mapping[int, float]]] = {}
+    for tag, curve in curves.items():
+        course, _, name = tag.rpartition("/")
+        if any(curve.values()):  # a full model's KL to itself is 0 throughout
+            panels.setdefault(course, {})[name] = curve
+    if not panels:
+        return None
+    looks = looks_of({name for lines in panels.values() for name in lines})
+    columns = min(len(panels), 2)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(5.2 * columns, 3.6 * rows + 0.4))
+    grid = figure.subplots(rows, columns, squeeze=False).flat
+    for axes, course in zip(grid, (one for one in COURSES if one in panels), strict=False):
+        for name, look in looks.items():
+            if name in panels[course]:
+                steps, values = zip(*sorted(panels[course][name].items()), strict=True)
+                axes.plot(steps, values, **look, markevery=max(len(steps) // 8, 1))
+        if course.endswith("kl_to_full"):
+            _plain_log(axes)
+        axes.set(xlabel="step", title=COURSES[course])
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in grid:  # what is left of them
+        axes.set_axis_off()
+    handles = {line.get_label(): line for axes in figure.axes for line in axes.get_lines()}
+    figure.legend(
+        [handles[look["label"]] for look in looks.values()],
+        [look["label"] for look in looks.values()],
+        loc="outside lower center", ncols=min(len(looks), 6), frameon=False,
+    )  # fmt: skip
+    ConstrainedLayoutEngine().execute(figure)
+    return figure
+
+
+def looks_of(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """How the line of each sub-model is drawn, in the order of their depths."""
+    ordered = sorted(names, key=_by_number)
+    colours = colormaps["viridis"].resampled(len(ordered) + 1)
+    return {
+        name: {"color": colours(i), "marker": STYLES[i % len(STYLES)][1], "linewidth": 1.5,
+               "label": name.replace("_", " ")}
+        for i, name in enumerate(ordered)
+    }  # fmt: skip
+
+
+def _plain_log(axes: Axes) -> None:
+    """A logarithmic axis of values with plain numbers."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _by_number(name: str) -> tuple[str, int]:
@@ -115,14 +185,15 @@ def draw_heat_map(
         figsize=(1.7 + 0.75 * len(rivals), 1.5 + 0.6 * len(names)), layout="constrained"
     )
     axes = figure.subplots()
-    image = axes.imshow(values, cmap="PuOr_r", vmin=-1, vmax=1, aspect="auto")
+    map = colormaps["PuOr_r"]
+    image = axes.imshow(values, cmap=map, vmin=-1, vmax=1, aspect="auto")
     axes.set_xticks(range(len(rivals)), [name.replace("exit_", "") for name in rivals])
     axes.set_yticks(range(len(names)), [name.replace("exit_", "") for name in names])
     axes.set(xlabel=f"{columns}: layers", ylabel=f"{rows}: layers")
     axes.set_title(judge, fontsize=9)
     for i, line in enumerate(values):
         for j, value in enumerate(line):
-            colour = "white" if abs(value) > 0.7 else "black"
+            colour = clearest_on(to_hex(map((value + 1) / 2)))
             axes.text(j, i, f"{value:+.2f}", ha="center", va="center", color=colour, fontsize=9)
     figure.colorbar(image, label="judge score (wins - losses) / prompts")
     return figure
@@ -143,16 +214,16 @@ def draw(submodels: list[dict[str, Any]], key: str, label: str) -> Figure:
                 rows = [row for row in rows if row["metrics"][metric] > 0]
             xs = [row[key] for row in rows]
             ys = [row["metrics"][metric] for row in rows]
-            axes.plot(xs, ys, marker=marker, color=colour, label=method, linewidth=1.5)
+            # One that is not trained may be what another method's was before: both are to be seen.
+            above = all(row["kind"] == "baseline" for row in rows)
+            axes.plot(xs, ys, "--" if above else "-", marker=marker, color=colour, label=method,
+                      linewidth=1.5, zorder=2.5 if above else 2)  # fmt: skip
         for row in submodels:
             if row["kind"] == "full" and metric != "kl_to_full":
-                axes.plot(row[key], row["metrics"][metric], "*", color="black", markersize=11,
-                          label="full model")  # fmt: skip
+                axes.plot(row[key], row["metrics"][metric], "*", color="black", markersize=13,
+                          fillstyle="none", label="full model")  # fmt: skip
         if metric == "kl_to_full":
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter("{x:g}")
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.yaxis.set_minor_formatter(NullFormatter())
+            _plain_log(axes)
         axes.set(xlabel=label, title=METRICS[metric])
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)

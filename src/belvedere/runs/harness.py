@@ -36,7 +36,7 @@ try:
 except ImportError as error:
     raise BadInput(
         "lm-evaluation-harness is not installed", where="data",
-        remedy="pip install 'belvedere[harness]'",
+        remedy="pip install -e '.[harness]'",
     ) from error  # fmt: skip
 
 Score = tuple[float, bool]

@@ -29,7 +29,7 @@ def write_report(
     report: dict[str, Any],
     run_dir: Path,
     samples: dict[str, list[str]],
-    qualities: Mapping[str, Figure],
+    drawn: Mapping[str, Figure],
 ) -> None:
     """Write the report and its figures into the run's folder, and print the table.
 
@@ -37,11 +37,12 @@ def write_report(
         report: of the run.
         run_dir: its folder.
         samples: texts of the sub-models, by prompt.
-        qualities: figures of its sub-models, by name.
+        drawn: figures of its sub-models, by name.
     """
     positions = report.get("kl_by_position")
-    drawn = {"kl_by_position": draw_positions(positions["submodels"])} if positions else {}
-    figures = write_figures({**qualities, **drawn}, run_dir / "figures")
+    if positions:
+        drawn = {**drawn, "kl_by_position": draw_positions(positions["submodels"])}
+    figures = write_figures(drawn, run_dir / "figures")
     lines = [
         *table(report["submodels"]),
         "",

@@ -27,6 +27,7 @@ from belvedere.runs.dashboard import (
     LANGUAGE,
     CurvePages,
     DepthFigures,
+    LearningCurves,
     TokenDepths,
     show,
     show_settings,
@@ -79,7 +80,8 @@ def train(config: DictConfig) -> dict[str, Any]:
     answers, positions = Answers(run_dir), KlByPosition()
     # Compiled layers would be compiled for the measurement of speeds, too.
     shown = [CurvePages(LANGUAGE), DepthFigures(speed=not config.compile), TokenDepths(tokenizer)]
-    trainer = build_trainer(config, run_dir, [clock, samples, *shown, answers, positions])
+    learning = LearningCurves()
+    trainer = build_trainer(config, run_dir, [clock, samples, *shown, learning, answers, positions])
     start = time.perf_counter()
     fit(trainer, module, datamodule, config)
     remaining = whole(trainer, module, lambda: made(backbone=backbone.load()), config)
@@ -111,7 +113,7 @@ def train(config: DictConfig) -> dict[str, Any]:
     show_settings(trainer, outcome_of(rows))
     if trainer.is_global_zero:
         save_model(module, tokenizer, run_dir)
-        write_report(report, run_dir, samples.samples, figures)
+        write_report(report, run_dir, samples.samples, {**figures, **learning.figures()})
     end(trainer)
     return report
 

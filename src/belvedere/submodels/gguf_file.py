@@ -79,7 +79,7 @@ def check_gguf(config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase, fil
         raise BadInput(
             "the gguf package is not installed",
             where="gguf",
-            remedy="pip install 'belvedere[gguf]'",
+            remedy="pip install -e '.[gguf]'",
         )
     check_new_file(file)
     if config.model_type not in ARCHITECTURES:
