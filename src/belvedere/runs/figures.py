@@ -129,6 +129,7 @@ def draw_courses(curves: Mapping[str, Mapping[int, float]]) -> Figure | None:
         if course.endswith("kl_to_full"):
             _plain_log(axes)
         axes.set(xlabel="step", title=COURSES[course])
+        axes.set_xlim(left=0)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in grid:  # what is left of them
