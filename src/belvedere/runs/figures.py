@@ -119,7 +119,7 @@ def draw_courses(curves: Mapping[str, Mapping[int, float]]) -> Figure | None:
     looks = looks_of({name for lines in panels.values() for name in lines})
     columns = min(len(panels), 2)
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(5.2 * columns, 3.6 * rows + 0.4))
+    figure = Figure(figsize=(4.5 * columns, 3.4 * rows + 0.4))
     grid = figure.subplots(rows, columns, squeeze=False).flat
     for axes, course in zip(grid, (one for one in COURSES if one in panels), strict=False):
         for name, look in looks.items():
