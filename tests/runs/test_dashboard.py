@@ -80,7 +80,11 @@ def test_a_run_of_sub_models_at_a_glance(run, questions, experiment, depths):
 
 
 def test_a_run_of_a_chart_reader_at_a_glance(run_reader):
-    events = events_of(run_reader("unichart_pretrain", "trainer.val_check_interval=2"))
+    folder = run_reader("unichart_pretrain", "trainer.val_check_interval=2")
+    drawn = {file.name for file in (folder / "figures").iterdir()}
+    assert drawn >= {f"{name}.{form}" for name in ("charts", "elements", "learning_curves")
+                     for form in ("png", "pdf")}  # fmt: skip
+    events = events_of(folder)
     curves_are_there(events)
     assert {"charts", "elements", "validation/learning_curves"} <= set(events.Tags()["images"])
     assert 0 <= events.Scalars("outcome/table/rms_f1")[0].value <= 100

@@ -13,7 +13,7 @@ from belvedere.analysis.agreement import RAW
 from belvedere.analysis.exit_layers import SOURCES, ExitLayers
 from belvedere.analysis.pareto import Row, front, without_copies
 from belvedere.analysis.place import DPI
-from belvedere.runs.figures import METRICS, STYLES
+from belvedere.runs.figures import METRICS, STYLES, log_values
 
 FILLINGS = (("#FFFFFF", ""), ("#009E73", "///"), ("#D55E00", "..."), ("#999999", "xx"))
 """Colour and hatch of each outcome, which are told apart in grey as well."""
@@ -37,7 +37,7 @@ def draw_pareto(rows: Sequence[Row]) -> Figure:
     left.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     # A full model's KL to itself is 0, which a logarithm has no place for.
     _pareto(right, [row for row in rows if row["metrics"]["kl_to_full"] > 0], "kl_to_full")
-    right.set_yscale("log")
+    log_values(right)
     legend_outside(figure, columns=3)
     return figure
 
@@ -120,7 +120,8 @@ def draw_kl(found: pd.DataFrame) -> Figure:
     axes = figure.subplots()
     for name, style in styles(found).items():
         axes.plot(found.index, found[name], linewidth=1.3, markersize=6, **style)
-    axes.set(yscale="log", xlabel="the full model's highest probability")
+    log_values(axes)
+    axes.set_xlabel("the full model's highest probability")
     axes.set_ylabel("mean KL to the full model (nats)")
     plain(axes)
     figure.legend(loc="outside right center", frameon=False)
@@ -260,7 +261,7 @@ def draw_positions(found: dict[str, pd.DataFrame]) -> Figure:
         for method, (colour, marker) in zip(table, cycle(STYLES), strict=False):
             axes.plot(table.index, table[method], marker=marker, color=colour, label=method)
         axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
+        log_values(axes)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
         axes.set_title(name.replace("_", " "), fontsize=10)
         plain(axes)

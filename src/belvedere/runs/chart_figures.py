@@ -60,9 +60,7 @@ class ChartPages(Callback):
             pages = self._pages(trainer, cast(UniChartModule, module), task)
             if pages:
                 figure = draw(pages)
-                self.folder.mkdir(parents=True, exist_ok=True)
-                self.files.append(self.folder / f"{name}.png")
-                figure.savefig(self.files[-1], dpi=110)
+                self.files += write_figures({name: figure}, self.folder)
                 show(trainer, name, figure)
 
     def _pages(self, trainer: Trainer, module: UniChartModule, task: TaskName) -> list["ReadPage"]:

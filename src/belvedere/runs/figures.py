@@ -89,7 +89,7 @@ def draw_positions(positions: dict[str, list[float]]) -> Figure:
         begins = [2**octave for octave in range(len(positions[name]))]
         axes.plot(begins, positions[name], **look)
     axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
+    log_values(axes)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
     axes.set(
         xlabel="position in the answer (first token of each octave)", title=METRICS["kl_to_full"]
@@ -127,7 +127,7 @@ def draw_courses(curves: Mapping[str, Mapping[int, float]]) -> Figure | None:
                 steps, values = zip(*sorted(panels[course][name].items()), strict=True)
                 axes.plot(steps, values, **look, markevery=max(len(steps) // 8, 1))
         if course.endswith("kl_to_full"):
-            _plain_log(axes)
+            log_values(axes)
         axes.set(xlabel="step", title=COURSES[course])
         axes.set_xlim(left=0)
         axes.grid(alpha=0.3)
@@ -155,7 +155,7 @@ def looks_of(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     }  # fmt: skip
 
 
-def _plain_log(axes: Axes) -> None:
+def log_values(axes: Axes) -> None:
     """A logarithmic axis of values with plain numbers."""
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
@@ -224,7 +224,7 @@ def draw(submodels: list[dict[str, Any]], key: str, label: str) -> Figure:
                 axes.plot(row[key], row["metrics"][metric], "*", color="black", markersize=13,
                           fillstyle="none", label="full model")  # fmt: skip
         if metric == "kl_to_full":
-            _plain_log(axes)
+            log_values(axes)
         axes.set(xlabel=label, title=METRICS[metric])
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
