@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterable, Mapping
 from itertools import cycle
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -230,8 +231,10 @@ def draw(submodels: list[dict[str, Any]], key: str, label: str) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))  # several full models have one star
+    lines = ceil(len(once) / (2.5 * len(metrics)))  # as many names as fit below a panel
     figure.legend(
-        once.values(), once.keys(), loc="outside lower center", ncols=len(once), frameon=False
-    )
+        once.values(), once.keys(), loc="outside lower center", ncols=ceil(len(once) / lines),
+        frameon=False,
+    )  # fmt: skip
     ConstrainedLayoutEngine().execute(figure)  # once: a layout of the figure's own asks each time
     return figure
