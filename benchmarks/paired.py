@@ -77,6 +77,9 @@ def compare(
         for key, what in (("seconds", "time"), ("processor", "processor time"), ("bytes", memory)):
             if key not in found[first][0]:
                 continue
+            if not all(row[key] for row in found[second]):
+                print(f"{first} / {second}, {what}: too small to be measured")
+                continue
             ratios = [a[key] / b[key] for a, b in zip(found[first], found[second], strict=True)]
             print(
                 f"{first} / {second}, {what}: {statistics.median(ratios):.3f} "
