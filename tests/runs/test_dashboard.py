@@ -159,3 +159,6 @@ def test_each_curve_of_a_training_has_a_colour_and_a_name():
     colours = {line.get_label(): line.get_color() for line in training.lines + agreement.lines}
     assert len(set(colours.values())) == 3
     assert draw_courses({"validation/kl_to_full/full": {20: 0.0}}) is None
+    odd = draw_courses({**curves, "validation/loss/full": {20: 1.0}})
+    assert odd
+    assert [axes.axison for axes in odd.axes] == [True, True, True, False], "no empty frame"

@@ -13,7 +13,7 @@ from belvedere.analysis.agreement import RAW
 from belvedere.analysis.exit_layers import SOURCES, ExitLayers
 from belvedere.analysis.pareto import Row, front, without_copies
 from belvedere.analysis.place import DPI
-from belvedere.runs.figures import METRICS, STYLES, log_values
+from belvedere.runs.figures import METRICS, STYLES, log_values, plain
 
 FILLINGS = (("#FFFFFF", ""), ("#009E73", "///"), ("#D55E00", "..."), ("#999999", "xx"))
 """Colour and hatch of each outcome, which are told apart in grey as well."""
@@ -220,13 +220,6 @@ def styles(found: pd.DataFrame) -> dict[str, dict[str, Any]]:
             "linestyle": "--" if raw else "-",
         }
     return shown
-
-
-def plain(axes: Axes) -> None:
-    """A faint grid, and no frame above and beside."""
-    axes.grid(alpha=0.3)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def legend_outside(figure: Figure, columns: int, place: Place = "outside lower center") -> None:

@@ -19,7 +19,7 @@ from belvedere.data.pictures import open_picture
 from belvedere.metrics.chart_tasks import HEADLINE
 from belvedere.metrics.marks import ReadMark
 from belvedere.runs.dashboard import show
-from belvedere.runs.figures import STYLES, write_figures
+from belvedere.runs.figures import STYLES, plain, write_figures
 from belvedere.unichart.module import UniChartModule
 
 THERE: dict[str, Any] = {"color": "#000000", "linestyle": ":", "marker": "o"}
@@ -176,8 +176,7 @@ def draw_depths(submodels: list[dict[str, Any]], key: str, label: str) -> Figure
             axes.set_xticks(xs)
         axes.set(xlabel=label, title=f"{task}: {HEADLINE[task].replace('_', ' ')}")
         axes.set_ylim(bottom=0)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain(axes)
     return figure
 
 

@@ -95,8 +95,7 @@ def draw_positions(positions: dict[str, list[float]]) -> Figure:
     axes.set(
         xlabel="position in the answer (first token of each octave)", title=METRICS["kl_to_full"]
     )
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+    plain(axes)
     axes.legend(frameon=False)
     return figure
 
@@ -122,7 +121,8 @@ def draw_courses(curves: Mapping[str, Mapping[int, float]]) -> Figure | None:
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(4.5 * columns, 3.4 * rows + 0.4))
     grid = figure.subplots(rows, columns, squeeze=False).flat
-    for axes, course in zip(grid, (one for one in COURSES if one in panels), strict=False):
+    # The courses first: what comes first has one taken that finds no partner.
+    for course, axes in zip((one for one in COURSES if one in panels), grid, strict=False):
         for name, look in looks.items():
             if name in panels[course]:
                 steps, values = zip(*sorted(panels[course][name].items()), strict=True)
@@ -131,8 +131,7 @@ def draw_courses(curves: Mapping[str, Mapping[int, float]]) -> Figure | None:
             log_values(axes)
         axes.set(xlabel="step", title=COURSES[course])
         axes.set_xlim(left=0)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain(axes)
     for axes in grid:  # what is left of them
         axes.set_axis_off()
     handles = {line.get_label(): line for axes in figure.axes for line in axes.get_lines()}
@@ -154,6 +153,13 @@ def looks_of(names: Iterable[str]) -> dict[str, dict[str, Any]]:
                "label": name.replace("_", " ")}
         for i, name in enumerate(ordered)
     }  # fmt: skip
+
+
+def plain(axes: Axes) -> None:
+    """A faint grid, and no frame above and beside."""
+    axes.grid(alpha=0.3)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def log_values(axes: Axes) -> None:
@@ -227,8 +233,7 @@ def draw(submodels: list[dict[str, Any]], key: str, label: str) -> Figure:
         if metric == "kl_to_full":
             log_values(axes)
         axes.set(xlabel=label, title=METRICS[metric])
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain(axes)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))  # several full models have one star
     lines = ceil(len(once) / (2.5 * len(metrics)))  # as many names as fit below a panel
